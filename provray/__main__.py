@@ -1,0 +1,5 @@
+"""`python -m provray`."""
+
+from provray.cli import main
+
+main()

@@ -1,0 +1,130 @@
+"""The cohort: what all models of a modality share is not evidence, so its mean is taken away before comparing.
+
+The cohort of an index is its own models, each family (models that share weights) counting once. An index with
+too few families borrows the mean of the reference cohort that comes with provray, if its probes are the
+default ones; otherwise scores stay uncentred and every answer says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load as load_safetensors
+
+from provray.ancestry.fingerprint import Fingerprint
+from provray.fingerprints.sketch import unit
+from provray.index.row import Row
+
+MINIMUM = 16
+"""Families below which an index cannot be its own cohort."""
+SAMPLE = 1024
+"""Models that are looked at, at most: a mean needs no more."""
+_SAME_FAMILY = 0.4
+"""Cosine of weights sketches above which two models count as one family."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Means of the unit vectors of unrelated models, by readout, in one space. `size`: how many families they rest on.
+    `origin`: `index`, `reference` (shipped with provray) or `none` (no centring)."""
+
+    space: str
+    means: Mapping[str, npt.NDArray[np.float64]]
+    size: int
+    origin: str
+
+    def centre(self, row: Row) -> dict[str, npt.NDArray[np.float64]]:
+        """The row's vectors by readout, cohort mean removed, unit norm. Raises ValueError for another space's row."""
+        if row.space != self.space:
+            raise ValueError(
+                f"row of {row.model} in space {row.space} cannot be centred by a cohort of {self.space}"
+            )
+        centred = {}
+        for name, vector in zip(row.readouts, row.vectors, strict=True):
+            mean = self.means.get(name)
+            centred[name] = unit(vector if mean is None else vector - mean)
+        return centred
+
+
+def families(fingerprints: Sequence[Fingerprint]) -> list[int]:
+    """A family number for each model: models whose weights sketches are alike, directly or through others, share it."""
+    vectors = [
+        f.weights.vectors[0].astype(np.float64)
+        if f.weights is not None and len(f.weights.vectors)
+        else None
+        for f in fingerprints
+    ]
+    family = list(range(len(fingerprints)))
+
+    def root(i: int) -> int:
+        while family[i] != i:
+            family[i] = family[family[i]]
+            i = family[i]
+        return i
+
+    known = [i for i, v in enumerate(vectors) if v is not None]
+    if known:
+        matrix = np.stack([vectors[i] for i in known])  # type: ignore[arg-type]
+        rows, columns = np.nonzero(np.triu(matrix @ matrix.T > _SAME_FAMILY, 1))
+        for a, b in zip(rows.tolist(), columns.tolist(), strict=True):
+            family[root(known[a])] = root(known[b])
+    return [root(i) for i in range(len(fingerprints))]
+
+
+def mean_by_family(
+    fingerprints: Sequence[Fingerprint], kind: str
+) -> tuple[dict[str, npt.NDArray[np.float64]], int]:
+    """Mean unit vector of each readout of `kind`, every family weighing the same; and the number of families."""
+    fingerprints = [f for f in fingerprints if getattr(f, kind) is not None]
+    numbers = families(fingerprints)
+    sums: dict[str, dict[int, list[npt.NDArray[np.float32]]]] = {}
+    for fingerprint, number in zip(fingerprints, numbers, strict=True):
+        row: Row = getattr(fingerprint, kind)
+        for name, vector in zip(row.readouts, row.vectors, strict=True):
+            sums.setdefault(name, {}).setdefault(number, []).append(vector)
+    means = {
+        name: np.mean([np.mean(members, axis=0) for members in by_family.values()], axis=0).astype(
+            np.float64
+        )
+        for name, by_family in sums.items()
+    }
+    return means, len(set(numbers))
+
+
+def sample(fingerprints: Sequence[Fingerprint]) -> list[Fingerprint]:
+    """At most `SAMPLE` of the models, chosen by their revision's digits: the same ones every time."""
+    return sorted(fingerprints, key=lambda f: (f.revision, f.model))[:SAMPLE]
+
+
+def choose_cohort(fingerprints: Sequence[Fingerprint], kind: str, space: str) -> Cohort:
+    """The cohort of an index for one behaviour space: its own models, the shipped reference, or none."""
+    means, size = mean_by_family(
+        [f for f in fingerprints if (row := getattr(f, kind)) is not None and row.space == space],
+        kind,
+    )
+    if size >= MINIMUM:
+        return Cohort(space, means, size, "index")
+    shipped = reference_cohort(space)
+    return shipped if shipped is not None else Cohort(space, {}, size, "none")
+
+
+def reference_cohort(space: str) -> Cohort | None:
+    """The cohort that comes with provray for this space, or None."""
+    file = resources.files("provray.ancestry") / "data" / "cohort.safetensors"
+    if not file.is_file():
+        return None
+    tensors = load_safetensors(file.read_bytes())
+    prefix = f"{space}/"
+    means = {
+        name.removeprefix(prefix): tensor.astype(np.float64)
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+    if not means:
+        return None
+    size = int(means.pop("size")[0])
+    return Cohort(space, means, size, "reference")

@@ -1,0 +1,52 @@
+"""One model's fingerprint, put together from its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from provray.index.row import Row
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What is known of one model at one revision: its rows by kind, None where a kind is missing."""
+
+    model: str
+    revision: str
+    weights: Row | None = None
+    dna: Row | None = None
+    gif: Row | None = None
+
+    @property
+    def modality(self) -> str:
+        """`image`, `text`, or empty if unknown."""
+        for row in (self.dna, self.gif, self.weights):
+            if row is not None and row.modality:
+                return row.modality
+        return ""
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """Ids of the spaces its vectors live in."""
+        return tuple(row.space for row in (self.weights, self.dna, self.gif) if row is not None)
+
+
+def assemble(rows: Iterable[Row]) -> list[Fingerprint]:
+    """Fingerprints of all models in these `ok` rows; of a model with several revisions, the newest one.
+
+    Sorted by model.
+    """
+    found: dict[tuple[str, str], Fingerprint] = {}
+    newest: dict[str, tuple[float, str]] = {}
+    for row in rows:
+        key = (row.model, row.revision)
+        known = found.get(key, Fingerprint(row.model, row.revision))
+        found[key] = replace(known, **{row.kind: row})
+        stamp = (row.created.timestamp(), row.revision)
+        if row.kind == "weights":
+            newest[row.model] = max(newest.get(row.model, stamp), stamp)
+    return sorted(
+        (f for f in found.values() if newest.get(f.model, (0.0, f.revision))[1] == f.revision),
+        key=lambda f: f.model,
+    )

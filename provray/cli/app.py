@@ -1,0 +1,75 @@
+"""The command line as a whole: its subcommands, and how errors become exit codes.
+
+0: an answer (also `none`). 2: bad use or bad input. 1: a failure of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import provray
+from provray.cli import crawl, demo, probes, query, show
+from provray.cli.console import fail
+
+app = typer.Typer(
+    name="provray",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="**Which indexed model is this one's ancestor?**\n\n"
+    "provray fingerprints models by their weights and by how they behave on fixed probes, keeps the "
+    "fingerprints in an index, and compares a model against all of them. It never runs code that comes "
+    "with a model.\n\n"
+    "Start with `provray demo`, or: `provray crawl models/ --index my-index`, then "
+    "`provray query suspect/ --index my-index`.",
+)
+app.add_typer(probes.app, name="probes")
+app.command("crawl")(crawl.crawl_command)
+app.command("query")(query.query_command)
+app.command("show")(show.show_command)
+app.command("demo")(demo.demo_command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"provray {provray.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    # Model hubs are a source, never something a library may ask behind our back.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def main() -> None:
+    """Entry point of the `provray` command."""
+    try:
+        app()
+    except (ValueError, FileNotFoundError) as error:
+        # Every error class of bad input derives from ValueError and says what to do.
+        fail(str(error), code=2)
+    except KeyboardInterrupt:
+        fail(
+            "interrupted; what was finished is in the index, run the same command to go on", code=1
+        )
+    except Exception as error:
+        if os.environ.get("PROVRAY_DEBUG"):
+            raise
+        fail(f"{type(error).__name__}: {error} (set PROVRAY_DEBUG=1 for the traceback)", code=1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""Asking an index about a model: fingerprint the suspect with the crawl's own workers, then judge it.
+
+What is cheap comes first: an indexed revision is read from the table, a bit-identical copy is found by its weights'
+digest, and only then are workers started to probe the suspect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import ray
+
+from provray.ancestry.answer_json import ancestor_to_json, candidate_to_json
+from provray.ancestry.fingerprint import Fingerprint
+from provray.ancestry.snapshot import Snapshot, open_snapshot
+from provray.ancestry.verdict import Answer, copies, judge
+from provray.crawl.cluster import join_ray, require_resources
+from provray.crawl.crawl import choose_probes, put_shards
+from provray.crawl.fingerprinter import Fingerprinter
+from provray.crawl.pool import WorkerPool
+from provray.crawl.settings import Compute, PoolSettings
+from provray.crawl.worklist import WorkItem
+from provray.fingerprints.settings import FingerprintSettings
+from provray.fingerprints.space import weights_space
+from provray.index.row import Row
+from provray.index.table import FingerprintTable
+from provray.models.errors import ModelError
+from provray.probes import MODALITIES, ProbeSet
+from provray.sources import ModelRef, open_source
+
+
+class BadSuspect(ValueError):
+    """The model that was asked about cannot be read or fingerprinted."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A question and its answer. `spaces`: where the suspect was compared; `version`, `models`: of the index."""
+
+    model: str
+    revision: str
+    spaces: tuple[str, ...]
+    index: str
+    version: int
+    models: int
+    answer: Answer
+
+
+class Asker:
+    """Answers questions against one version of an index; workers start when first needed and stay until `close`."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        probes: Sequence[ProbeSet] = (),
+        settings: FingerprintSettings | None = None,
+        compute: Compute | None = None,
+        pool: PoolSettings | None = None,
+        address: str | None = None,
+        version: int | None = None,
+    ) -> None:
+        self.root = root
+        self._pool_settings = replace(pool or PoolSettings(), spread_bytes=0)
+        self._compute = compute or Compute(threads=self._pool_settings.threads)
+        self._address = address
+        table = FingerprintTable.open(root, version)
+        self._probes = choose_probes(table, probes, keep=False)
+        self._fingerprinter = Fingerprinter(
+            settings or FingerprintSettings(),
+            {m: p.digest for m, p in self._probes.items()},
+            self._compute,
+        )
+        self.snapshot: Snapshot = open_snapshot(root, self._spaces(), version)
+        self._workers: WorkerPool | None = None
+        self._started_ray = False
+
+    def __enter__(self) -> Asker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers, and Ray if it was started for them."""
+        if self._workers is not None:
+            self._workers.__exit__()
+            self._workers = None
+        if self._started_ray:
+            ray.shutdown()
+            self._started_ray = False
+
+    def ask(self, model: str, top_k: int = 10) -> Reply:
+        """The answer for the model in folder `model`. Raises BadSuspect if it cannot be read or probed."""
+        ref = _only_model(model)
+        weights = self._fingerprinter.weights(ref)
+        if weights.status != "ok":
+            raise BadSuspect(f"{model} is {weights.status}: {weights.reason}")
+        itself = self._itself(ref)
+        twins = [m for m in self.snapshot.same_weights(weights.weights_digest) if m not in itself]
+        if twins:
+            suspect = Fingerprint(ref.model, ref.revision, weights)
+            return self._reply(ref, (weights.space,), copies(suspect, self.snapshot, twins))
+        rows = [weights, *self._behaviour(ref, weights, itself)]
+        kinds = {row.kind: row for row in rows if row.status == "ok"}
+        suspect = Fingerprint(
+            ref.model, ref.revision, kinds.get("weights"), kinds.get("dna"), kinds.get("gif")
+        )
+        answer = judge(suspect, self.snapshot, top_k=top_k, leave_out=itself)
+        failed = [
+            f"behaviour not measured: {r.status}: {r.reason}" for r in rows if r.status != "ok"
+        ]
+        answer = replace(answer, warnings=(*failed, *answer.warnings))
+        return self._reply(ref, suspect.spaces, answer)
+
+    def _behaviour(self, ref: ModelRef, weights: Row, itself: set[str]) -> list[Row]:
+        """DNA and GiF rows: the indexed ones of this very model, or measured now."""
+        for fingerprint in self.snapshot.profiles(itself):
+            if fingerprint.dna is not None and fingerprint.revision == ref.revision:
+                return [row for row in (fingerprint.dna, fingerprint.gif) if row is not None]
+        if self._workers is None:
+            self._started_ray = join_ray(self._address) or self._started_ray
+            require_resources(self._pool_settings)
+            shards = {m: put_shards(p) for m, p in self._probes.items()}
+            self._workers = WorkerPool(self._fingerprinter, shards, self._pool_settings)
+        item = WorkItem(ref, weights_known=True)
+        return next(iter(list(self._workers.fingerprint([item]))))
+
+    def _itself(self, ref: ModelRef) -> set[str]:
+        """Names under which this very folder is indexed at this revision: a model is not its own ancestor."""
+        here = Path(ref.location).resolve()
+        return {
+            row.model
+            for row in self.snapshot.table.facts()
+            if row.revision == ref.revision
+            and row.location
+            and Path(row.location).resolve() == here
+        }
+
+    def _spaces(self) -> list[str]:
+        behaviour = [
+            self._fingerprinter.behaviour_id(kind, modality)
+            for kind in ("dna", "gif")
+            for modality in MODALITIES
+        ]
+        return [weights_space(self._fingerprinter.settings).id, *behaviour]
+
+    def _reply(self, ref: ModelRef, spaces: tuple[str, ...], answer: Answer) -> Reply:
+        snapshot = self.snapshot
+        return Reply(
+            ref.model,
+            ref.revision,
+            spaces,
+            str(self.root),
+            snapshot.version,
+            snapshot.models,
+            answer,
+        )
+
+
+def _only_model(folder: str) -> ModelRef:
+    """The one model at `folder`. Raises BadSuspect if there is none, or more than one."""
+    try:
+        refs = list(open_source(folder).models())
+    except (ModelError, ValueError, OSError) as error:
+        raise BadSuspect(str(error)) from error
+    if len(refs) != 1:
+        found = "no model" if not refs else f"{len(refs)} models"
+        raise BadSuspect(
+            f"{folder} holds {found}; name one folder with a config.json and *.safetensors files"
+        )
+    if refs[0].problem is not None:
+        raise BadSuspect(f"{folder} is {refs[0].problem.status}: {refs[0].problem.reason}")
+    return refs[0]
+
+
+def reply_to_json(reply: Reply) -> dict[str, Any]:
+    """The object that `provray query --json` prints."""
+    answer = reply.answer
+    return {
+        "query": {"model": reply.model, "revision": reply.revision, "spaces": list(reply.spaces)},
+        "index": {"uri": reply.index, "version": reply.version, "models": reply.models},
+        "verdict": answer.verdict,
+        "ancestors": [ancestor_to_json(c) for c in answer.ancestors],
+        "candidates": [candidate_to_json(c) for c in answer.candidates],
+        "warnings": list(answer.warnings),
+    }

@@ -1,0 +1,248 @@
+"""From one model folder to rows of the index: checks, weights sketch, safe load, probes. Knows no Ray.
+
+A model's weights give one row. Its behaviour is measured shard by shard; the states of shards add up
+(`BehaviourPart.merge`), so one worker or several give the same fingerprint.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import provray
+from provray.crawl.settings import Compute
+from provray.fingerprints.dna import DnaState
+from provray.fingerprints.gif import GifState, gradient_fields
+from provray.fingerprints.settings import FingerprintSettings
+from provray.fingerprints.sketch import BLOCK
+from provray.fingerprints.space import behaviour_space, weights_space
+from provray.fingerprints.weights import TensorSource, fingerprint_weights
+from provray.index.row import Row
+from provray.models.adapter import ProbedModel
+from provray.models.checkpoint import Checkpoint, Limits, iter_tensor, open_checkpoint
+from provray.models.config import SUPPORTED, read_config
+from provray.models.errors import ModelError
+from provray.models.load import load_model
+from provray.probes import Shard
+from provray.sources import ModelRef
+
+CHECKED_PROBES = 4
+"""Probes of each GiF shard whose completeness error is measured."""
+
+
+@dataclass
+class BehaviourPart:
+    """What some of the probes said of one model: mergeable states and the facts that go with them."""
+
+    ref: ModelRef
+    modality: str
+    model_type: str
+    architecture: str
+    parameters: int
+    dna: DnaState
+    gif: GifState
+    warnings: tuple[str, ...]
+    dna_seconds: float = 0.0
+    gif_seconds: float = 0.0
+    activation_bytes: int = 1
+
+    def merge(self, other: BehaviourPart) -> None:
+        """Add what other probes said of the same model."""
+        if (self.ref.model, self.ref.revision) != (other.ref.model, other.ref.revision):
+            raise ValueError(f"cannot merge probes of {other.ref.model} into {self.ref.model}")
+        self.dna.merge(other.dna)
+        self.gif.merge(other.gif)
+        self.dna_seconds += other.dna_seconds
+        self.gif_seconds += other.gif_seconds
+
+
+@dataclass(frozen=True)
+class Fingerprinter:
+    """Fingerprints models under fixed settings. `probes`: digest of the probe set of each modality."""
+
+    settings: FingerprintSettings
+    probes: dict[str, str]
+    compute: Compute = field(default_factory=Compute)
+
+    def weights(self, ref: ModelRef) -> Row:
+        """The weights row: `ok` with sketch, digests and marks, or the status and reason of what is wrong."""
+        started = time.perf_counter()
+        base = self._row(ref, "weights", weights_space(self.settings).id)
+        try:
+            checkpoint = self._open(ref)
+            facts = _facts(checkpoint)
+            made = fingerprint_weights(_tensor_sources(checkpoint), self.settings.weights)
+        except ModelError as error:
+            return base(
+                status=error.status, reason=error.reason, seconds=time.perf_counter() - started
+            )
+        return base(
+            **facts,
+            weights_digest=made.digest,
+            readouts=("weights",),
+            vectors=made.vector[None, :],
+            tensors=made.marks,
+            seconds=time.perf_counter() - started,
+        )
+
+    def load(self, ref: ModelRef) -> ProbedModel:
+        """The model, ready to be probed. Raises ModelError."""
+        return load_model(
+            self._open(ref),
+            device=self.compute.device,
+            dtype=torch.float32,
+        )
+
+    def behaviour(self, ref: ModelRef, shards: Sequence[Shard]) -> BehaviourPart:
+        """Load the model and ask it these probes. Raises ModelError if it cannot be loaded or run."""
+        model = self.load(ref)
+        part = BehaviourPart(
+            ref,
+            model.modality,
+            model.model_type,
+            model.architecture,
+            model.parameters,
+            DnaState(self.settings.dna),
+            GifState(self.settings.gif),
+            model.warnings,
+            activation_bytes=model.activation_bytes(model.prepare(shards[0].probes[:1])),
+        )
+        for shard in shards:
+            self.add(part, model, shard)
+        return part
+
+    def add(self, part: BehaviourPart, model: ProbedModel, shard: Shard) -> None:
+        """Add one shard of probes to a part."""
+        started = time.perf_counter()
+        budget = self.compute.batch_bytes // max(part.activation_bytes, 1)
+        with self._autocast():
+            for probes in _batches(shard.probes, budget):
+                inputs = model.prepare(probes)
+                out = model.readouts(inputs)
+                part.dna.add(shard.stratum, [p.id for p in probes], out.hidden, out.probabilities)
+            part.dna_seconds += time.perf_counter() - started
+            started = time.perf_counter()
+            gif = self.settings.gif
+            if shard.stratum == gif.stratum:
+                wanted = shard.probes[: max(gif.probes - shard.start, 0)]
+                # Kept for the backward pass, activations live twice as long as in a forward pass.
+                size = budget // (2 * gif.steps)
+                for checked, some in (
+                    (True, wanted[:CHECKED_PROBES]),
+                    (False, wanted[CHECKED_PROBES:]),
+                ):
+                    for probes in _batches(some, size):
+                        fields = gradient_fields(model, model.prepare(probes), gif, check=checked)
+                        part.gif.add([p.id for p in probes], fields)
+            part.gif_seconds += time.perf_counter() - started
+
+    def finish(self, part: BehaviourPart) -> list[Row]:
+        """The DNA and GiF rows of all the probes a model was asked."""
+        facts: dict[str, Any] = {
+            "modality": part.modality,
+            "model_type": part.model_type,
+            "architecture": part.architecture,
+            "parameters": part.parameters,
+            "warnings": part.warnings,
+            "device": self.compute.device,
+            "dtype": self.compute.dtype,
+            "probes": self.probes[part.modality],
+        }
+        rows = []
+        dna = part.dna.finish()
+        row = self._row(part.ref, "dna", self.behaviour_id("dna", part.modality))
+        rows.append(
+            row(
+                **facts,
+                readouts=dna.readouts,
+                vectors=dna.vectors,
+                scales=tuple(dna.scales.ravel().tolist()),
+                seconds=part.dna_seconds,
+            )
+        )
+        row = self._row(part.ref, "gif", self.behaviour_id("gif", part.modality))
+        gif = part.gif.finish()
+        rows.append(
+            row(
+                **facts,
+                readouts=gif.readouts,
+                vectors=gif.vectors,
+                scales=tuple(gif.completeness.tolist()),
+                seconds=part.gif_seconds,
+            )
+        )
+        return rows
+
+    def failed(
+        self, ref: ModelRef, status: str, reason: str, modality: str = "", seconds: float = 0.0
+    ) -> Row:
+        """The row of a model whose behaviour could not be measured."""
+        row = self._row(ref, "dna", self.behaviour_id("dna", modality))
+        return row(status=status, reason=reason, modality=modality, seconds=seconds)
+
+    def failed_weights(self, ref: ModelRef, status: str, reason: str) -> Row:
+        """The row of a model whose weights could not even be read."""
+        row: Row = self._row(ref, "weights", weights_space(self.settings).id)(
+            status=status, reason=reason
+        )
+        return row
+
+    def behaviour_id(self, kind: Any, modality: str) -> str:
+        """Id of the space of this kind for a modality; of no space at all for an unknown modality."""
+        if modality not in self.probes:
+            return f"{kind}-none"
+        return behaviour_space(kind, self.settings, modality, self.probes[modality]).id
+
+    def _open(self, ref: ModelRef) -> Checkpoint:
+        if ref.problem is not None:
+            raise ref.problem
+        return open_checkpoint(Path(ref.location), Limits(total_bytes=self.compute.max_bytes))
+
+    def _autocast(self) -> Any:
+        enabled = self.compute.dtype == "bfloat16"
+        return torch.autocast(self.compute.device.split(":")[0], torch.bfloat16, enabled=enabled)
+
+    def _row(self, ref: ModelRef, kind: str, space: str) -> Any:
+        def make(**values: Any) -> Row:
+            return Row(
+                model=ref.model,
+                revision=ref.revision,
+                kind=kind,
+                space=space,
+                location=ref.location,
+                declared=json.dumps(dict(ref.declared), sort_keys=True),
+                provray=provray.__version__,
+                **values,
+            )
+
+        return make
+
+
+def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the config says of modality and type; an unsupported config does not spoil the weights row."""
+    facts: dict[str, Any] = {"parameters": checkpoint.parameters, "bytes": checkpoint.nbytes}
+    try:
+        config = read_config(checkpoint.folder)
+    except ModelError:
+        return facts
+    facts["model_type"] = config["model_type"]
+    facts["modality"] = SUPPORTED[config["model_type"]].modality
+    facts["architecture"] = (config.get("architectures") or [""])[0]
+    return facts
+
+
+def _tensor_sources(checkpoint: Checkpoint) -> Iterator[TensorSource]:
+    for entry in checkpoint.tensors:
+        yield TensorSource(entry.name, entry.dtype, entry.shape, iter_tensor(entry, BLOCK))
+
+
+def _batches(probes: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    size = max(1, min(size, len(probes)))
+    for start in range(0, len(probes), size):
+        yield probes[start : start + size]

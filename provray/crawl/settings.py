@@ -1,0 +1,42 @@
+"""How a crawl computes: the workers and their resources. None of it changes a fingerprint beyond rounding."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How a worker computes; none of it changes a fingerprint beyond rounding. `dtype` is float32, or bfloat16
+    for autocast on a GPU. `batch_bytes` bounds the activations of one batch. `max_bytes` is the largest model taken on."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    threads: int = 1
+    batch_bytes: int = 256 * 2**20
+    max_bytes: int = 16 * 2**30
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """A fixed pool of fingerprint workers. `workers`: how many; `threads`: compute threads, and CPUs reserved, of
+    each; `gpus`: GPUs of each (a fraction shares one). `seconds_per_model`: time limit of one task.
+    `spread_bytes`: models with larger weights are probed by several workers at once."""
+
+    workers: int = 1
+    threads: int = 1
+    gpus: float = 0.0
+    seconds_per_model: float = 1800.0
+    spread_bytes: int = 2 * 2**30
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.threads < 1:
+            raise ValueError(
+                f"--workers and --threads must be at least 1, got {self.workers} and {self.threads}"
+            )
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,170 @@
+"""ModelGiF: how a model's output moves with its inputs.
+
+After ModelGiF (Song et al., ICCV 2023, arXiv 2309.11013). Along the straight path from a baseline x0 to a probe x, with
+Gauss-Legendre nodes α_j and weights w_j, the field at the path's point t is
+
+    g_t(x) = (x - x0) ⊙ Σ_{α_j <= t} w_j ∇F(x0 + α_j (x - x0)),
+
+and at its end Σ g = F(x) - F(x0) (completeness; Sundararajan et al., ICML 2017), a free check that is reported.
+F is the logit of the model's own top class, or head-free the norm of its pooled features. Per
+probe and point the field is brought to a grid that all models of a modality share, scaled to unit norm and
+count-sketched with a seed of the probe's id; sketches add over probes, so the cosine of two models' sketches
+is the mean cosine of their fields over probes and points, as in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from provray.fingerprints.quadrature import gauss_legendre
+from provray.fingerprints.seeds import key_of
+from provray.fingerprints.settings import GifSettings
+from provray.fingerprints.sketch import F64, count_sketch, unit
+
+TOP_LOGIT = "top_logit"
+FEATURE_NORM = "feature_norm"
+SCALARS = (FEATURE_NORM, TOP_LOGIT)
+
+
+class Differentiable(Protocol):
+    """What GiF needs of a model. `inputs` is the model's own prepared batch of B probes."""
+
+    positions: int
+
+    def endpoints(self, inputs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Baseline x0 and probe x in the input space, each (B, ...)."""
+        ...
+
+    def top_class(self, inputs: Any) -> torch.Tensor | None:
+        """Each probe's own top class (B,), or None without a head."""
+        ...
+
+    def scalars(
+        self, points: torch.Tensor, inputs: Any, top: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Feature norm and top logit at points (B*J, ...); rows b*J .. b*J+J-1 belong to probe b."""
+        ...
+
+    def attribute(self, g: torch.Tensor, inputs: Any) -> torch.Tensor:
+        """The field on the common positions, (B, positions); keeps the sum."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Fields of a batch: `by_scalar[name]` is float32 (B, points, positions); `completeness[name]` the relative
+    errors |Σg - ΔF| / max(|ΔF|, 1e-3 |F(x)|) of the probes where they were measured."""
+
+    by_scalar: dict[str, npt.NDArray[np.float32]]
+    completeness: dict[str, npt.NDArray[np.float64]]
+
+
+def gradient_fields(
+    model: Differentiable, inputs: Any, settings: GifSettings, check: bool = False
+) -> Fields:
+    """Fields of one prepared batch, all steps of all its probes in one forward and one backward per scalar.
+
+    check: also evaluate F at both ends of the paths for the completeness error.
+    """
+    x0, x = model.endpoints(inputs)
+    top = model.top_class(inputs)
+    nodes, weights = gauss_legendre(settings.steps)
+    batch, tail = x.shape[0], x.shape[1:]
+    ones = (1,) * len(tail)
+    alpha = torch.tensor(nodes, dtype=x.dtype, device=x.device).view(1, -1, *ones)
+    weight = torch.tensor(weights, dtype=x.dtype, device=x.device).view(1, -1, *ones)
+    span = x - x0
+    path = (x0.unsqueeze(1) + alpha * span.unsqueeze(1)).flatten(0, 1).requires_grad_()
+    values = dict(zip(SCALARS, model.scalars(path, inputs, top), strict=True))
+    present = {name: value for name, value in values.items() if value is not None}
+    ends = _ends(model, inputs, x0, x, top) if check else {}
+    fields, completeness = {}, {}
+    for i, (name, value) in enumerate(present.items()):
+        (gradient,) = torch.autograd.grad(
+            value.sum(), path, retain_graph=i + 1 < len(present), allow_unused=False
+        )
+        steps = gradient.view(batch, settings.steps, *tail) * weight
+        per_point = settings.steps // settings.points
+        parts = steps.view(batch, settings.points, per_point, *tail).sum(dim=2)
+        cumulative = parts.cumsum(dim=1)
+        kept = [
+            model.attribute(span * cumulative[:, k], inputs).float().cpu().numpy()
+            for k in range(settings.points)
+        ]
+        fields[name] = np.stack(kept, axis=1)
+        if name in ends:
+            at_x0, at_x = ends[name]
+            reached = (span * cumulative[:, -1]).flatten(1).double().sum(dim=1)
+            scale = torch.maximum((at_x - at_x0).abs(), 1e-3 * at_x.abs()).clamp_min(1e-12)
+            completeness[name] = ((reached - (at_x - at_x0)).abs() / scale).cpu().numpy()
+    return Fields(fields, completeness)
+
+
+def _ends(
+    model: Differentiable, inputs: Any, x0: torch.Tensor, x: torch.Tensor, top: torch.Tensor | None
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """F at the baseline and at the probe, for each scalar that the model has."""
+    with torch.no_grad():
+        low, high = model.scalars(x0, inputs, top), model.scalars(x, inputs, top)
+    return {
+        name: (a.double(), b.double())
+        for name, a, b in zip(SCALARS, low, high, strict=True)
+        if a is not None and b is not None
+    }
+
+
+@dataclass(frozen=True)
+class GifFingerprint:
+    """`readouts`: `mixed@top_logit` ...; `vectors`: float32 (readouts, m), unit norm. `completeness`: median relative error
+    per readout, NaN where it was not measured."""
+
+    readouts: tuple[str, ...]
+    vectors: npt.NDArray[np.float32]
+    completeness: npt.NDArray[np.float64]
+
+
+@dataclass
+class GifState:
+    """Mergeable GiF sketch: add shards in any order and on any machine, merge, then `finish`."""
+
+    settings: GifSettings
+    sketches: dict[str, F64] = field(default_factory=dict)
+    errors: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, ids: Sequence[str], fields: Fields) -> None:
+        """Add the fields of these probes."""
+        m = self.settings.dimensions
+        for name, values in fields.by_scalar.items():
+            sketch = self.sketches.setdefault(name, np.zeros(m))
+            directions = unit(values)
+            for probe, field_of_probe in zip(ids, directions, strict=True):
+                flat = field_of_probe.ravel()
+                sketch += count_sketch(flat, key_of("gif", probe), m)
+        for name, errors in fields.completeness.items():
+            self.errors.setdefault(name, []).extend(float(e) for e in errors)
+
+    def merge(self, other: GifState) -> None:
+        """Add the state of other probes of the same model."""
+        if self.settings != other.settings:
+            raise ValueError("cannot merge GiF states of different settings")
+        for name, sketch in other.sketches.items():
+            self.sketches[name] = self.sketches.get(name, np.zeros_like(sketch)) + sketch
+        for name, errors in other.errors.items():
+            self.errors.setdefault(name, []).extend(errors)
+
+    def finish(self) -> GifFingerprint:
+        """The fingerprint of all probes added so far. Raises ValueError if there are none."""
+        names = [name for name in SCALARS if name in self.sketches]
+        if not names:
+            raise ValueError("a GiF state without probes has no fingerprint")
+        return GifFingerprint(
+            tuple(f"{self.settings.stratum}@{name}" for name in names),
+            unit(np.stack([self.sketches[name] for name in names])).astype(np.float32),
+            np.array([np.median(self.errors[n]) if self.errors.get(n) else np.nan for n in names]),
+        )

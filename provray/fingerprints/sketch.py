@@ -1,0 +1,81 @@
+"""Count-sketches: short linear images of long vectors that keep inner products in expectation.
+
+Charikar, Chen & Farach-Colton, "Finding frequent items in data streams" (2002); as a feature hash:
+Weinberger et al., ICML 2009. For x, y of any length, E<cs(x), cs(y)> = <x, y> with a standard deviation
+of at most |x||y| * sqrt(2 / m). The sketch is linear, so sketches of parts add up.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from provray.fingerprints.seeds import key_of, permutation, signs, words
+
+F64 = npt.NDArray[np.float64]
+
+
+def count_sketch(
+    values: npt.NDArray[np.floating], key: int, dimensions: int, start: int = 0
+) -> F64:
+    """Count-sketch of `values`, coordinates `start` .. of a longer vector with hash stream `key`.
+
+    values: shape (n,). Returns shape (dimensions,), float64; `dimensions` is a power of two.
+    """
+    hashes = words(key, values.size, start)
+    buckets = (hashes >> np.uint64(64 - dimensions.bit_length() + 1)).astype(np.int64)
+    signed = np.where(hashes & np.uint64(1), values, -values)
+    return np.bincount(buckets, weights=signed, minlength=dimensions)
+
+
+def unit(vector: npt.NDArray[np.floating]) -> F64:
+    """The vector over its norm along the last axis; a zero vector stays zero."""
+    vector = vector.astype(np.float64)
+    norm = np.linalg.norm(vector, axis=-1, keepdims=True)
+    result: F64 = np.divide(vector, norm, out=np.zeros_like(vector), where=norm > 0)
+    return result
+
+
+def cosine(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Cosine along the last axis; 0 where either vector is zero."""
+    result: F64 = np.sum(unit(a) * unit(b), axis=-1)
+    return result
+
+
+BLOCK = 65_536
+"""Values per block of a `BlockSketcher`; a power of two."""
+
+
+class BlockSketcher:
+    """Count-sketch for hundreds of millions of values: balanced buckets and packed random signs, block by block.
+
+    Every block of `BLOCK` values is put in one fixed random order and cut into rows of `dimensions`: a value's place in its row
+    is its bucket, so buckets are balanced and no structure of the tensor (rows, columns) lines up
+    with them. Signs are fresh for each block. Costs a gather and a multiply-add per value, where hashing each
+    index costs ten times that.
+    """
+
+    def __init__(self, dimensions: int) -> None:
+        self.dimensions = dimensions
+        self._order = permutation(key_of("block-order", BLOCK), BLOCK)
+
+    def add(
+        self, block: npt.NDArray[np.float32], key: int, number: int
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Sketch of block `number` of the vector with hash stream `key`, and the sketch of all ones there.
+
+        block: shape (n,), n <= BLOCK. Returns two arrays of shape (dimensions,).
+        """
+        n = block.size
+        sign = signs(key_of(key, number), BLOCK)
+        if n < BLOCK:
+            # Values past the end are zero and so are their signs: they count for nothing in either sketch.
+            block = np.concatenate([block, np.zeros(BLOCK - n, np.float32)])
+            sign[self._order >= n] = 0
+        ordered = block[self._order]
+        ordered *= sign
+        shape = (-1, self.dimensions)
+        return (
+            ordered.reshape(shape).sum(axis=0, dtype=np.float64),
+            sign.reshape(shape).sum(axis=0, dtype=np.int64).astype(np.float64),
+        )

@@ -1,0 +1,193 @@
+"""Weights sketch: what a model is made of, without running any of its code.
+
+Each tensor of two or more dimensions, minus its mean, over its norm, is count-sketched with a seed of its
+normalised name and shape. Sketches add over tensors, so two models' cosine is the mean cosine of the weights
+they share by name and shape: near 1 for a child, 0 +- 1/sqrt(m) for strangers and for twins of one recipe.
+Beside it: digests of every tensor (exact copies, frozen parts), and how many zeros and how many different
+values a tensor holds (pruning and quantisation leave marks there).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from provray.fingerprints.seeds import key_of
+from provray.fingerprints.settings import WeightsSettings
+from provray.fingerprints.sketch import BLOCK, BlockSketcher, unit
+
+_WRAPPERS = re.compile(
+    r"^(?:base_model\.model|model|module|_orig_mod|backbone|transformer|bert|roberta|distilbert|electra|mpnet|albert|deberta|"
+    r"xlm_roberta|camembert|gpt_neox|vit|deit|beit|swin|swinv2|resnet|regnet|convnext|convnextv2|mobilenet_v1|"
+    r"mobilenet_v2|mobilevit|efficientnet|dinov2|segformer)\."
+)
+_SAMPLED_ROWS = 8
+
+
+def normalised_name(name: str) -> str:
+    """The tensor's name without the prefixes that wrappers add: `bert.`, `model.`, `base_model.model.` ..."""
+    while True:
+        shorter = _WRAPPERS.sub("", name, count=1)
+        if shorter == name:
+            return name
+        name = shorter
+
+
+@dataclass(frozen=True)
+class TensorMark:
+    """What is kept of one tensor: normalised name, shape, digest of its bytes (16 hex digits), share of exact
+    zeros, and share of different values among the non-zero ones of a few rows (1 = all differ)."""
+
+    name: str
+    shape: tuple[int, ...]
+    digest: str
+    zeros: float
+    distinct: float
+
+
+@dataclass
+class TensorState:
+    """Mergeable sketch of one tensor: add its blocks in any order and on any machine, then `finish`."""
+
+    name: str
+    shape: tuple[int, ...]
+    dimensions: int
+    values: npt.NDArray[np.float64] = field(init=False)
+    ones: npt.NDArray[np.float64] = field(init=False)
+    total: float = 0.0
+    squares: float = 0.0
+    zeros: int = 0
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        self.values = np.zeros(self.dimensions)
+        self.ones = np.zeros(self.dimensions)
+
+    @property
+    def key(self) -> int:
+        """Seed of the tensor's hash stream."""
+        return key_of("weights", self.name, *self.shape)
+
+    def add(self, block: npt.NDArray[np.float32], number: int, sketcher: BlockSketcher) -> None:
+        """Add block `number` (values `number * BLOCK` onwards, flattened row-major)."""
+        values, ones = sketcher.add(block, self.key, number)
+        self.values += values
+        self.ones += ones
+        self.total += float(np.sum(block, dtype=np.float64))
+        self.squares += float(np.einsum("i,i->", block, block, dtype=np.float64))
+        self.zeros += int(block.size - np.count_nonzero(block))
+        self.count += block.size
+
+    def merge(self, other: TensorState) -> None:
+        """Add the state of other blocks of the same tensor."""
+        if (self.name, self.shape) != (other.name, other.shape):
+            raise ValueError(f"cannot merge tensor {other.name} into {self.name}")
+        self.values += other.values
+        self.ones += other.ones
+        self.total += other.total
+        self.squares += other.squares
+        self.zeros += other.zeros
+        self.count += other.count
+
+    def finish(self, size_power: float) -> npt.NDArray[np.float64]:
+        """Sketch of (tensor - mean) / |tensor - mean| * n ** size_power. Shape (dimensions,)."""
+        if not self.count:
+            return np.zeros(self.dimensions)
+        mean = self.total / self.count
+        norm = np.sqrt(max(self.squares - self.count * mean * mean, 0.0))
+        # A constant tensor has nothing to compare; rounding must not turn it into a direction.
+        if norm <= 1e-7 * np.sqrt(self.squares) or norm == 0:
+            return np.zeros(self.dimensions)
+        return (self.values - mean * self.ones) / norm * float(self.count) ** size_power
+
+
+@dataclass(frozen=True)
+class WeightsFingerprint:
+    """`vector`: unit-norm float32 of shape (dimensions,), zero if no tensor counts. `marks`: one per tensor.
+    `digest`: SHA-256 over names, types, shapes and bytes of all tensors, equal for bit-identical weights."""
+
+    vector: npt.NDArray[np.float32]
+    marks: tuple[TensorMark, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class TensorSource:
+    """One tensor as the sketch reads it. `blocks` yields (float32 values, raw bytes) of at most `BLOCK`
+    values each, in row-major order."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    blocks: Iterable[tuple[npt.NDArray[np.float32], bytes | memoryview]]
+
+
+def fingerprint_weights(
+    tensors: Iterable[TensorSource], settings: WeightsSettings
+) -> WeightsFingerprint:
+    """Weights fingerprint of a stream of tensors, in memory bounded by one block and the marks."""
+    sketcher = BlockSketcher(settings.dimensions)
+    sketch = np.zeros(settings.dimensions)
+    marks: list[TensorMark] = []
+    identity: list[str] = []
+    for tensor in tensors:
+        state = TensorState(normalised_name(tensor.name), tensor.shape, settings.dimensions)
+        digest = hashlib.sha256()
+        rows = _RowSampler(tensor.shape)
+        counts = len(tensor.shape) >= 2 and np.prod(tensor.shape) >= settings.min_elements
+        for number, (values, raw) in enumerate(tensor.blocks):
+            digest.update(raw)
+            rows.add(values, number * BLOCK)
+            if counts:
+                state.add(values, number, sketcher)
+            else:
+                state.zeros += int(values.size - np.count_nonzero(values))
+                state.count += values.size
+        if counts:
+            sketch += state.finish(settings.size_power)
+        marks.append(
+            TensorMark(
+                state.name,
+                tensor.shape,
+                digest.hexdigest()[:16],
+                state.zeros / state.count if state.count else 0.0,
+                rows.distinct(),
+            )
+        )
+        identity.append(f"{state.name}|{tensor.dtype}|{tensor.shape}|{digest.hexdigest()}")
+    whole = hashlib.sha256("\n".join(sorted(identity)).encode()).hexdigest()
+    return WeightsFingerprint(
+        unit(sketch).astype(np.float32), tuple(sorted(marks, key=lambda m: m.name)), whole
+    )
+
+
+class _RowSampler:
+    """Counts different values in a few evenly spaced rows: rounding to a lattice is done per row or per tensor,
+    so a row of an int8 tensor shows at most 255 values whatever its scale."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        rows = shape[0] if len(shape) >= 2 else 1
+        self.width = int(np.prod(shape[1:])) if len(shape) >= 2 else int(np.prod(shape))
+        step = max(rows // _SAMPLED_ROWS, 1)
+        self.starts = [row * self.width for row in range(0, rows, step)][:_SAMPLED_ROWS]
+        self.shares: list[float] = []
+
+    def add(self, values: npt.NDArray[np.float32], offset: int) -> None:
+        """Look at the sampled rows that lie in these values (the part of a row that this block holds)."""
+        while self.starts and self.starts[0] < offset + values.size:
+            begin = self.starts.pop(0) - offset
+            if begin < 0:
+                continue
+            row = values[begin : begin + min(self.width, 4096)]
+            row = row[row != 0]
+            if row.size >= 16:
+                self.shares.append(np.unique(row).size / row.size)
+
+    def distinct(self) -> float:
+        """Mean share of different values in the sampled rows; 1 if there was nothing to sample."""
+        return float(np.mean(self.shares)) if self.shares else 1.0

@@ -1,0 +1,181 @@
+"""One row of the index: what is known of one model in one space, or why nothing is.
+
+A model that was fingerprinted has one `ok` row per space (weights, DNA, GiF). A model that could not be is
+a row too, of the kind where it stopped, with a status and a reason a person understands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from provray.fingerprints.weights import TensorMark
+
+STATUSES = ("ok", "unsupported", "unsafe", "broken", "crashed", "timeout", "too_large")
+
+SCHEMA = pa.schema(
+    [
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("revision", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("space", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("location", pa.string()),
+        pa.field(
+            "declared",
+            pa.string(),
+            metadata={"content": "JSON; what the card says, never evidence"},
+        ),
+        pa.field("modality", pa.string()),
+        pa.field("model_type", pa.string()),
+        pa.field("architecture", pa.string()),
+        pa.field("parameters", pa.int64()),
+        pa.field("bytes", pa.int64()),
+        pa.field("weights_digest", pa.string()),
+        pa.field("probes", pa.string()),
+        pa.field("readouts", pa.list_(pa.string())),
+        pa.field("dimensions", pa.int32()),
+        pa.field(
+            "vectors",
+            pa.binary(),
+            metadata={
+                "dtype": "float32",
+                "byteorder": "little",
+                "shape": "len(readouts) x dimensions, row-major, unit norm per readout",
+                "dimensions.weights": "512",
+                "dimensions.dna": "256",
+                "dimensions.gif": "512",
+            },
+        ),
+        pa.field("scales", pa.list_(pa.float64())),
+        pa.field(
+            "tensors",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("name", pa.string()),
+                        ("shape", pa.list_(pa.int64())),
+                        ("digest", pa.string()),
+                        ("zeros", pa.float32()),
+                        ("distinct", pa.float32()),
+                    ]
+                )
+            ),
+        ),
+        pa.field("warnings", pa.list_(pa.string())),
+        pa.field("device", pa.string()),
+        pa.field("dtype", pa.string()),
+        pa.field("seconds", pa.float64()),
+        pa.field("created", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("provray", pa.string()),
+    ]
+)
+
+Key = tuple[str, str, str]
+"""(model, revision, space)."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row; see `SCHEMA`. `vectors`: float32 (readouts, dimensions). `scales`: numbers beside the vectors: DNA keeps two per readout
+    (norm and trace of the Gram matrix), GiF the completeness error of each readout."""
+
+    model: str
+    revision: str
+    kind: str
+    space: str
+    status: str = "ok"
+    reason: str = ""
+    location: str = ""
+    declared: str = "{}"
+    modality: str = ""
+    model_type: str = ""
+    architecture: str = ""
+    parameters: int = 0
+    bytes: int = 0
+    weights_digest: str = ""
+    probes: str = ""
+    readouts: tuple[str, ...] = ()
+    vectors: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    scales: tuple[float, ...] = ()
+    tensors: tuple[TensorMark, ...] = ()
+    warnings: tuple[str, ...] = ()
+    device: str = ""
+    dtype: str = ""
+    seconds: float = 0.0
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    provray: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status must be one of {STATUSES}, got {self.status!r}")
+        if self.vectors.shape[0] != len(self.readouts):
+            raise ValueError(
+                f"{len(self.readouts)} readouts but vectors of shape {self.vectors.shape}"
+            )
+
+    @property
+    def key(self) -> Key:
+        """(model, revision, space): the newest row of a key is the one that counts."""
+        return self.model, self.revision, self.space
+
+    def vector(self, readout: str) -> npt.NDArray[np.float32] | None:
+        """The vector of one readout, or None where the model has no such readout."""
+        if readout not in self.readouts:
+            return None
+        vector: npt.NDArray[np.float32] = self.vectors[self.readouts.index(readout)]
+        return vector
+
+
+def rows_to_table(rows: list[Row]) -> pa.Table:
+    """Rows as an Arrow table of `SCHEMA`."""
+    return pa.Table.from_pylist([_plain(row) for row in rows], schema=SCHEMA)
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    plain = {name: getattr(row, name) for name in SCHEMA.names if hasattr(row, name)}
+    plain["dimensions"] = int(row.vectors.shape[1])
+    plain["vectors"] = row.vectors.astype("<f4").tobytes()
+    for name in ("readouts", "scales", "warnings"):
+        plain[name] = list(plain[name])
+    plain["tensors"] = [
+        {
+            "name": m.name,
+            "shape": list(m.shape),
+            "digest": m.digest,
+            "zeros": m.zeros,
+            "distinct": m.distinct,
+        }
+        for m in row.tensors
+    ]
+    return plain
+
+
+def row_from_plain(plain: Mapping[str, Any]) -> Row:
+    """A row from one record of the table; columns that were not read keep their defaults."""
+    values = {
+        k: v for k, v in plain.items() if v is not None and k not in ("dimensions", "vectors")
+    }
+    for name in ("readouts", "scales", "warnings"):
+        if name in values:
+            values[name] = tuple(values[name])
+    if "tensors" in values:
+        values["tensors"] = tuple(
+            TensorMark(t["name"], tuple(t["shape"]), t["digest"], t["zeros"], t["distinct"])
+            for t in values["tensors"]
+        )
+    if plain.get("vectors") is not None:
+        flat = np.frombuffer(plain["vectors"], "<f4")
+        values["vectors"] = (
+            flat.reshape(-1, plain["dimensions"]) if flat.size else np.zeros((0, 0), np.float32)
+        )
+    elif "readouts" in values:
+        values.pop("readouts")
+    return Row(**values)

@@ -1,0 +1,53 @@
+"""Nearest neighbours of one table version: exact FAISS inner-product search over short vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+F32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SearchIndex:
+    """`keys[i]` is the model of FAISS vector i. Searches are safe from several threads; there are no mutations."""
+
+    keys: tuple[str, ...]
+    faiss_index: Any
+
+    def search(self, vector: F32, count: int) -> list[tuple[str, float]]:
+        """The `count` nearest models by inner product, best first. vector: shape (d,)."""
+        count = min(count, len(self.keys))
+        if not count:
+            return []
+        scores, places = self.faiss_index.search(
+            np.ascontiguousarray(vector[None], np.float32), count
+        )
+        return [
+            (self.keys[p], float(s)) for p, s in zip(places[0], scores[0], strict=True) if p >= 0
+        ]
+
+    def to_bytes(self) -> bytes:
+        """The FAISS index as a file's content."""
+        content: bytes = faiss.serialize_index(self.faiss_index).tobytes()
+        return content
+
+
+def build(keys: Sequence[str], vectors: F32) -> SearchIndex:
+    """An exact index of `vectors` (n, d), one per key."""
+    flat = faiss.IndexFlatIP(vectors.shape[1])
+    flat.add(np.ascontiguousarray(vectors, np.float32))
+    return SearchIndex(tuple(keys), flat)
+
+
+def from_bytes(keys: Sequence[str], content: bytes) -> SearchIndex:
+    """An index from bytes that `to_bytes` made. FAISS trusts its input: pass only bytes whose digest was checked."""
+    loaded = faiss.deserialize_index(np.frombuffer(content, np.uint8))
+    if loaded.ntotal != len(keys):
+        raise ValueError(f"FAISS index of {loaded.ntotal} vectors does not fit {len(keys)} models")
+    return SearchIndex(tuple(keys), loaded)

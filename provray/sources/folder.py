@@ -1,0 +1,161 @@
+"""Models in a folder tree on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from provray.models.checkpoint import INDEX_SUFFIX
+from provray.models.errors import BrokenModel, ModelError
+from provray.models.files import MIB
+from provray.sources.base import ModelRef
+
+_NAMED = frozenset(
+    {
+        "config.json",
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.txt",
+        "vocab.json",
+        "merges.txt",
+    }
+)
+_SUFFIXES = (".safetensors", INDEX_SUFFIX, ".model")
+_CARD = "README.md"
+_CARD_KEYS = {
+    "base_model": "base_model",
+    "license": "license",
+    "model_name": "name",
+    "name": "name",
+}
+
+
+class FolderSource:
+    """Every directory below `root`, at any depth, with a `config.json` and a `*.safetensors` file.
+
+    A model's name is its path below `root`; if `root` is itself a model, its directory name. Hidden
+    directories and links to directories are not followed.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser()
+        if not self.root.is_dir():
+            raise ValueError(f"{root} is not a directory: name a folder that holds models")
+
+    def models(self) -> Iterator[ModelRef]:
+        """The models sorted by path. A folder that cannot be read is listed with its problem."""
+        folders = sorted(self._folders(), key=lambda path: path.relative_to(self.root).parts)
+        for folder in folders:
+            relative = folder.relative_to(self.root).as_posix()
+            name = self.root.resolve().name if relative == "." else relative
+            try:
+                revision, problem = folder_revision(folder), None
+            except ModelError as error:
+                revision, problem = "", error
+            yield ModelRef(name, str(folder.resolve()), revision, read_card(folder), problem)
+
+    def _folders(self) -> Iterator[Path]:
+        for directory, folders, files in os.walk(self.root, followlinks=False):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            if "config.json" in files and any(name.endswith(".safetensors") for name in files):
+                yield Path(directory)
+
+
+def folder_revision(folder: Path) -> str:
+    """SHA-256 over (file name, NUL, SHA-256 of the content) of a model's files, by name, as
+    hexadecimal.
+
+    Counted are configuration, weights, shard index, tokenizer and preprocessor files.
+
+    Raises:
+        BrokenModel: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    names = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name in _NAMED or path.name.endswith(_SUFFIXES)
+    )
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            raise BrokenModel(
+                f"{name} is not a readable file (a directory, a device or a dangling link)"
+            )
+        try:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+        except OSError as error:
+            raise BrokenModel(f"{name} cannot be read: {error.strerror}") from None
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + content)
+    return digest.hexdigest()
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """What the model card's front matter declares: `base_model` (a list), `license`, `name`; {}
+    without a card.
+
+    Only plain top-level values and lists of a front matter within the first MiB are understood;
+    anything else is left out, since nothing here counts as evidence.
+    """
+    path = folder / _CARD
+    try:
+        if not path.is_file():
+            return {}
+        with path.open("rb") as file:
+            text = file.read(MIB).decode("utf-8", "replace")
+    except OSError:
+        return {}
+    lines = text.replace("\r\n", "\n").split("\n")
+    if lines[0].strip() != "---":
+        return {}
+    declared: dict[str, Any] = {}
+    values: list[str] | None = None
+    for line in lines[1:]:
+        if line.rstrip() in ("---", "..."):
+            break
+        item = re.fullmatch(r"\s*-\s+(.*)", line)
+        if item is not None and values is not None:
+            values.extend(_scalar(item[1]))
+            continue
+        field = re.fullmatch(r"([A-Za-z_]+):(?:\s+(.*))?", line.rstrip())
+        if field is None:
+            continue
+        values = declared.setdefault(field[1], []) if field[1] in _CARD_KEYS else None
+        if values is not None and field[2]:
+            values.extend(_scalars(field[2]))
+    return _tidy(declared)
+
+
+def _tidy(found: dict[str, list[str]]) -> dict[str, Any]:
+    declared: dict[str, Any] = {}
+    for key, name in _CARD_KEYS.items():
+        values = found.get(key)
+        if values and name not in declared:
+            declared[name] = values[:16] if key == "base_model" else values[0]
+    return declared
+
+
+def _scalars(text: str) -> list[str]:
+    if text.startswith("[") and text.rstrip().endswith("]"):
+        return [value for part in text.strip()[1:-1].split(",") for value in _scalar(part)]
+    return _scalar(text)
+
+
+def _scalar(text: str) -> list[str]:
+    text = text.strip()
+    if text[:1] in ("'", '"'):
+        closing = text.find(text[0], 1)
+        text = text[1:closing] if closing > 0 else ""
+    else:
+        text = text.split(" #")[0].strip()
+    if not text or text[0] in "|>&*{[!#" or text in ("null", "~"):
+        return []
+    return [text[:256]]

@@ -1,0 +1,68 @@
+"""Stealing an image classifier through its outputs alone.
+
+The thief sees no weights and no labels: it sends queries, gets probabilities or only labels back, and
+trains a network of its own, from other initial weights, to answer alike.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from provray.testbed.digits import mixtures
+from provray.testbed.vision import Training, probabilities, train
+
+#: Images in [0, 1] to class probabilities: all that a victim shows.
+Oracle = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a theft may cost: queries to the victim, the share that is random pixels, training."""
+
+    queries: int
+    noise: float
+    training: Training
+
+
+def oracle_of(victim: PreTrainedModel) -> Oracle:
+    """Return what a victim shows to the world."""
+    return lambda images: probabilities(victim, images)
+
+
+def query_inputs(images: Tensor, budget: Budget, seed: int) -> Tensor:
+    """Return the thief's queries: all its own images, then mixtures of them and random pixels."""
+    own = images[: budget.queries]
+    rest = budget.queries - len(own)
+    if rest <= 0:
+        return own
+    return torch.cat([own, mixtures(images, rest, seed, noise=budget.noise)])
+
+
+def steal(
+    victim: Oracle, thief: PreTrainedModel, images: Tensor, budget: Budget, *, hard: bool, seed: int
+) -> None:
+    """Train `thief` in place to answer as `victim` does on queries made from `images`.
+
+    `hard` keeps only the most probable label of each answer.
+    """
+    queries = query_inputs(images, budget, seed)
+    replies = victim(queries)
+    targets = replies.argmax(1) if hard else replies
+    train(thief, queries, targets, budget.training, seed=seed)
+
+
+def agreement(first: Sequence[int], second: Sequence[int]) -> float:
+    """Return the share of inputs to which two models gave the same label."""
+    if len(first) != len(second) or not first:
+        raise ValueError(f"{len(first)} and {len(second)} answers cannot be compared")
+    return sum(a == b for a, b in zip(first, second, strict=True)) / len(first)
+
+
+def divergence(victim: Oracle, thief: Oracle, images: Tensor) -> float:
+    """Return the mean Kullback-Leibler divergence of the thief's answers from the victim's, in nats."""
+    reference, other = victim(images), thief(images)
+    return float(F.kl_div(other.clamp_min(1e-9).log(), reference, reduction="batchmean"))
