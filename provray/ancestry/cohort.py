@@ -52,12 +52,6 @@ class Cohort:
 
 def families(fingerprints: Sequence[Fingerprint]) -> list[int]:
     """A family number for each model: models whose weights sketches are alike, directly or through others, share it."""
-    vectors = [
-        f.weights.vectors[0].astype(np.float64)
-        if f.weights is not None and len(f.weights.vectors)
-        else None
-        for f in fingerprints
-    ]
     family = list(range(len(fingerprints)))
 
     def root(i: int) -> int:
@@ -66,9 +60,14 @@ def families(fingerprints: Sequence[Fingerprint]) -> list[int]:
             i = family[i]
         return i
 
-    known = [i for i, v in enumerate(vectors) if v is not None]
+    weighed = {
+        i: f.weights.vectors[0]
+        for i, f in enumerate(fingerprints)
+        if f.weights is not None and len(f.weights.vectors)
+    }
+    known = list(weighed)
     if known:
-        matrix = np.stack([vectors[i] for i in known])  # type: ignore[arg-type]
+        matrix = np.stack(list(weighed.values())).astype(np.float64)
         rows, columns = np.nonzero(np.triu(matrix @ matrix.T > _SAME_FAMILY, 1))
         for a, b in zip(rows.tolist(), columns.tolist(), strict=True):
             family[root(known[a])] = root(known[b])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from provray.index.row import Row
 
@@ -42,7 +43,8 @@ def assemble(rows: Iterable[Row]) -> list[Fingerprint]:
     for row in rows:
         key = (row.model, row.revision)
         known = found.get(key, Fingerprint(row.model, row.revision))
-        found[key] = replace(known, **{row.kind: row})
+        changed: dict[str, Any] = {row.kind: row}
+        found[key] = replace(known, **changed)
         stamp = (row.created.timestamp(), row.revision)
         if row.kind == "weights":
             newest[row.model] = max(newest.get(row.model, stamp), stamp)

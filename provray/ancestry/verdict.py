@@ -31,6 +31,7 @@ class Thresholds:
 
 
 LOWER_HALF = ("noise@0", "noise@1/6", "noise@1/3", "noise@1/2")
+PROFILE = (*LOWER_HALF, "noise@2/3", "noise@5/6", "noise@1")
 BEHAVIOUR = ("mixed@probabilities", "mixed@1", "noise@1")
 
 
@@ -160,18 +161,31 @@ def judge_pair(
         )
     inherits = any(e.decided for e in evidence if e.axis == "weights")
     alike = any(e.decided for e in evidence if e.axis == "behaviour")
-    strongest = max([e.value for e in evidence if e.axis == "weights"], default=0.0)
-    score = strongest if inherits else 0.5 * max(behaviour or 0.0, 0.0)
     return Candidate(
         other.model,
         other.revision,
         scores,
-        round(float(min(max(score, 0.0), 1.0)), 6),
+        round(min(max(_rank(scores, behaviour, inherits), 0.0), 1.0), 6),
         inherits,
         alike,
         tuple(evidence),
         guess_relation(suspect, other) if inherits else "",
     )
+
+
+def _rank(scores: Scores, behaviour: float | None, inherits: bool) -> float:
+    """What candidates are ordered by.
+
+    Parent and sibling share nearly all weights, and a sketch cannot tell .98 from .99; how far behaviour moved can.
+    So an heir's candidates are ordered by the mean of weights and noise profile, the others by behaviour alone.
+    """
+    if not inherits:
+        return 0.5 * (behaviour or 0.0)
+    profile = [v for name, v in scores.dna.items() if name in PROFILE]
+    parts = [] if scores.weights is None else [scores.weights]
+    if profile:
+        parts.append(sum(profile) / len(profile))
+    return sum(parts) / len(parts)
 
 
 def lower_profile(scores: Scores) -> float | None:
@@ -188,7 +202,7 @@ def behaviour_score(scores: Scores) -> float | None:
 
 
 def _warnings(suspect: Fingerprint, snapshot: Snapshot) -> tuple[str, ...]:
-    said = []
+    said: list[str] = []
     for row in (suspect.dna, suspect.gif):
         if row is None:
             continue

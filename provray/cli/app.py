@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
@@ -69,7 +68,3 @@ def main() -> None:
         if os.environ.get("PROVRAY_DEBUG"):
             raise
         fail(f"{type(error).__name__}: {error} (set PROVRAY_DEBUG=1 for the traceback)", code=1)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.status import Status
+from rich.table import Table
+
+from provray.cli.console import err, out, style_of
+from provray.cli.crawl import ProgressBar
+
+if TYPE_CHECKING:
+    from provray.testbed.demo_result import DemoResult, Question
 
 
 def demo_command(
@@ -13,4 +21,106 @@ def demo_command(
         Path, typer.Option("--out", help="Folder for models, index and report.")
     ] = Path("demo-out"),
 ) -> None:
-    """Build a zoo of models with known lineage, crawl it, query held-out children and strangers, write a report."""
+    """Build models with known lineage, crawl them, ask about held-out ones, and write a report.
+
+    Everything runs on this machine, without a network, in a few minutes on two cores. Run again, it keeps the models
+    and the index it finds and asks once more.
+    """
+    try:
+        from provray.testbed.demo import run_demo
+        from provray.testbed.report import write_report
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the demo needs {error.name}: install the testbed extra, pip install 'provray[testbed]'"
+        ) from error
+
+    with err.status("building a family of models …") as status, _CrawlStatus(status) as crawling:
+        result = run_demo(
+            folder,
+            building=lambda p: status.update(
+                f"building models {p.done}/{p.total}: {p.model} ({p.relation})"
+            ),
+            crawling=crawling,
+            asking=lambda done, total, model: status.update(
+                f"asking about held-out models {done}/{total}: {model}"
+            ),
+        )
+    report = folder / "report.html"
+    write_report(result, report)
+    print_result(result)
+    out.print(f"report: [bold]{report}[/]", soft_wrap=True)
+
+
+class _CrawlStatus(ProgressBar):
+    """The crawl's progress as one line of the demo's status."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__()
+        self._status = status
+        self._counts = [0, 0]
+
+    def __enter__(self) -> _CrawlStatus:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def planned(self, total: int, skipped: int) -> None:
+        """Show how much there is to do."""
+        self._counts = [0, total]
+        self._status.update(f"starting workers to fingerprint {total} models …")
+
+    def finished(self, model: str, status: str, reason: str) -> None:
+        """Count a model."""
+        self._counts[0] += 1
+        self._status.update(f"fingerprinting {self._counts[0]}/{self._counts[1]}: {model}")
+
+
+def print_result(result: DemoResult) -> None:
+    """Truth against verdict, hard cases first, and what it comes to."""
+    table = Table(
+        "held-out model",
+        "truth",
+        "parent",
+        "verdict",
+        "named",
+        "score",
+        "",
+        box=None,
+        header_style="bold",
+    )
+    for question in sorted(result.questions, key=_hardness):
+        score = question.candidates[0].score if question.candidates else 0.0
+        table.add_row(
+            question.model,
+            question.relation,
+            question.parent or "–",
+            f"[{style_of(question.verdict)}]{question.verdict}[/]",
+            question.named or "–",
+            f"{score:.2f}",
+            {True: "[green]right[/]", False: "[bold red]wrong[/]", None: "[dim]as it falls[/]"}[
+                question.right
+            ],
+        )
+    out.print(table)
+    demanded = [q for q in result.questions if q.right is not None]
+    right = sum(q.right is True for q in demanded)
+    out.print(
+        f"{right} of {len(demanded)} right; {len(result.questions) - len(demanded)} thefts as they fell"
+    )
+    out.print(" · ".join(f"{name} {seconds:.0f} s" for name, seconds in result.stages), style="dim")
+
+
+def _hardness(question: Question) -> tuple[int, str]:
+    order = (
+        "stolen",
+        "distilled",
+        "stranger",
+        "twin",
+        "pruned",
+        "new head",
+        "fine-tune",
+        "quantised",
+    )
+    rank = order.index(question.relation) if question.relation in order else len(order)
+    return rank, question.model

@@ -13,7 +13,7 @@ from provray.crawl.settings import PoolSettings, available_cores
 _DATA_CPUS = 1
 
 
-class NotEnoughResources(RuntimeError):
+class NotEnoughResources(ValueError):
     """The cluster is too small for what was asked."""
 
 

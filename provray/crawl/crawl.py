@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from provray.crawl.worklist import WorkItem, remaining
 from provray.fingerprints.settings import FingerprintSettings
 from provray.index.row import Row
 from provray.index.table import FingerprintTable
-from provray.probes import ProbeSet, Shard, default_probes
+from provray.probes import ProbeSet, ProbeSetError, Shard, default_probes
 from provray.probes.probe_set import SHARD_PROBES, probes_from_rows
 from provray.sources import Source
 
@@ -58,20 +59,31 @@ def choose_probes(
     return chosen
 
 
-def shards_in_object_store(probes: ProbeSet, path: Path) -> list[Any]:
-    """Read a kept probe set with Ray Data and lay its shards in the object store; returns their references.
+def shards_in_object_store(
+    chosen: Mapping[str, ProbeSet], table: FingerprintTable
+) -> dict[str, list[Any]]:
+    """Read the index's copies of these probe sets with Ray Data and lay their shards in the object store.
 
-    Raises ValueError if the file does not hold the set it is named for.
+    One pipeline for all sets. Returns references by modality. Raises ProbeSetError if a copy does not hold the set it is
+    named for.
     """
     import ray.data
 
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    rows = ray.data.read_parquet(str(path)).take_all()
-    read = ProbeSet(probes.name, probes.modality, probes_from_rows(rows))
-    if read.digest != probes.digest:
-        raise ValueError(f"{path} holds another probe set; delete it and crawl again")
-    return put_shards(read)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    paths = [str(table.keep_probes(probes).resolve()) for probes in chosen.values()]
+    rows = ray.data.read_parquet(paths, include_paths=True).take_all()
+    placed = {}
+    for modality, probes in chosen.items():
+        own = [row for row in rows if Path(row["path"]).stem == probes.digest]
+        read = ProbeSet(probes.name, probes.modality, probes_from_rows(own))
+        if read.digest != probes.digest:
+            raise ProbeSetError(
+                f"the index's copy of probe set {probes.name} was changed; delete "
+                f"{table.keep_probes(probes)} and crawl again"
+            )
+        placed[modality] = put_shards(read)
+    return placed
 
 
 def put_shards(probes: ProbeSet) -> list[Any]:
@@ -93,7 +105,8 @@ def crawl(
 ) -> CrawlReport:
     """Fingerprint every model of the sources that the index does not know yet.
 
-    Raises NotEnoughResources before anything is computed if the pool does not fit the cluster.
+    Raises NotEnoughResources before anything is computed if the pool does not fit the cluster, ValueError if the
+    sources hold no model.
     """
     began = time.perf_counter()
     settings, pool = settings or FingerprintSettings(), pool or PoolSettings()
@@ -102,6 +115,10 @@ def crawl(
     fingerprinter = Fingerprinter(settings, {m: p.digest for m, p in chosen.items()}, compute)
     report = CrawlReport(version=table.version)
     refs = [ref for source in sources for ref in source.models()]
+    if not refs:
+        raise ValueError(
+            "no model found: a model is a folder with config.json and one or more *.safetensors files"
+        )
     known = table.keys()
     work = list(remaining(refs, known, fingerprinter))
     report.listed, report.skipped = len(refs), len(refs) - len(work)
@@ -110,10 +127,7 @@ def crawl(
         started_here = join_ray(address)
         try:
             require_resources(pool)
-            shards = {
-                modality: shards_in_object_store(p, table.keep_probes(p))
-                for modality, p in chosen.items()
-            }
+            shards = shards_in_object_store(chosen, table)
             with WorkerPool(fingerprinter, shards, pool) as workers:
                 _run(workers, work, table, report, progress)
         finally:

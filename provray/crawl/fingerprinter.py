@@ -26,7 +26,7 @@ from provray.fingerprints.weights import TensorSource, fingerprint_weights
 from provray.index.row import Row
 from provray.models.adapter import ProbedModel
 from provray.models.checkpoint import Checkpoint, Limits, iter_tensor, open_checkpoint
-from provray.models.config import SUPPORTED, read_config
+from provray.models.config import SUPPORTED, architecture, read_config
 from provray.models.errors import ModelError
 from provray.models.load import load_model
 from provray.probes import Shard
@@ -76,20 +76,25 @@ class Fingerprinter:
         base = self._row(ref, "weights", weights_space(self.settings).id)
         try:
             checkpoint = self._open(ref)
-            facts = _facts(checkpoint)
             made = fingerprint_weights(_tensor_sources(checkpoint), self.settings.weights)
         except ModelError as error:
             return base(
                 status=error.status, reason=error.reason, seconds=time.perf_counter() - started
             )
         return base(
-            **facts,
+            **self._config_facts(ref),
+            parameters=checkpoint.parameters,
+            bytes=checkpoint.nbytes,
             weights_digest=made.digest,
             readouts=("weights",),
             vectors=made.vector[None, :],
             tensors=made.marks,
             seconds=time.perf_counter() - started,
         )
+
+    def modality(self, ref: ModelRef) -> str:
+        """What a model's config says it takes: `image`, `text`, or empty if it cannot be probed."""
+        return self._config_facts(ref).get("modality", "")
 
     def load(self, ref: ModelRef) -> ProbedModel:
         """The model, ready to be probed. Raises ModelError."""
@@ -204,6 +209,18 @@ class Fingerprinter:
             raise ref.problem
         return open_checkpoint(Path(ref.location), Limits(total_bytes=self.compute.max_bytes))
 
+    def _config_facts(self, ref: ModelRef) -> dict[str, str]:
+        """Type, class and modality by the config; none of them if it is not one that can be probed."""
+        try:
+            config = read_config(Path(ref.location))
+        except ModelError:
+            return {}
+        return {
+            "model_type": config["model_type"],
+            "modality": SUPPORTED[config["model_type"]].modality,
+            "architecture": architecture(config) or "",
+        }
+
     def _autocast(self) -> Any:
         enabled = self.compute.dtype == "bfloat16"
         return torch.autocast(self.compute.device.split(":")[0], torch.bfloat16, enabled=enabled)
@@ -222,19 +239,6 @@ class Fingerprinter:
             )
 
         return make
-
-
-def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the config says of modality and type; an unsupported config does not spoil the weights row."""
-    facts: dict[str, Any] = {"parameters": checkpoint.parameters, "bytes": checkpoint.nbytes}
-    try:
-        config = read_config(checkpoint.folder)
-    except ModelError:
-        return facts
-    facts["model_type"] = config["model_type"]
-    facts["modality"] = SUPPORTED[config["model_type"]].modality
-    facts["architecture"] = (config.get("architectures") or [""])[0]
-    return facts
 
 
 def _tensor_sources(checkpoint: Checkpoint) -> Iterator[TensorSource]:

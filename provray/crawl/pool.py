@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,15 @@ from provray.probes import Shard
 from provray.sources import ModelRef
 
 _ATTEMPTS = 2
+_BOOT_SECONDS = 120.0
+_ModelKey = tuple[str, str]
 
 
 class Worker:
     """One fingerprint worker: plain Python, made a Ray actor by the pool. `shards`: per modality, references of
     probe shards in the object store (read once, zero-copy)."""
 
-    def __init__(self, fingerprinter: Fingerprinter, shards: dict[str, Sequence[Any]]) -> None:
+    def __init__(self, fingerprinter: Fingerprinter, shards: Mapping[str, Sequence[Any]]) -> None:
         torch.set_num_threads(fingerprinter.compute.threads)
         self.fingerprinter = fingerprinter
         self._refs = shards
@@ -69,13 +71,13 @@ class Worker:
 
     def fingerprint(self, item: WorkItem) -> list[Row]:
         """Every row that one model still lacks."""
-        weights = self.weigh(item.ref)
-        rows = [] if item.weights_known else [weights]
-        if weights.status != "ok":
+        rows = [] if item.weights_known else [self.weigh(item.ref)]
+        if rows and rows[0].status != "ok":
             return rows
-        if not weights.modality:
+        modality = self.fingerprinter.modality(item.ref)
+        if not modality:
             return [*rows, self.unsupported(item.ref)]
-        part = self.probe(item.ref, weights.modality)
+        part = self.probe(item.ref, modality)
         return [*rows, *([part] if isinstance(part, Row) else self.fingerprinter.finish(part))]
 
     def unsupported(self, ref: ModelRef) -> Row:
@@ -128,14 +130,18 @@ class WorkerPool:
     """The actors. Use as a context manager: leaving it kills them."""
 
     def __init__(
-        self, fingerprinter: Fingerprinter, shards: dict[str, Sequence[Any]], settings: PoolSettings
+        self,
+        fingerprinter: Fingerprinter,
+        shards: Mapping[str, Sequence[Any]],
+        settings: PoolSettings,
     ) -> None:
         self.settings = settings
         self.fingerprinter = fingerprinter
         self._shards = shards
-        self._actor = ray.remote(
+        self._actor: Any = ray.remote(
             num_cpus=settings.threads, num_gpus=settings.gpus, max_restarts=0, max_task_retries=0
         )(Worker)
+        self._booting: dict[Any, Any] = {}
         self._idle: list[Any] = [self._new_actor() for _ in range(settings.workers)]
         self._running: dict[Any, tuple[Any, _Task]] = {}
 
@@ -147,17 +153,13 @@ class WorkerPool:
             ray.kill(actor)
         self._idle, self._running = [], {}
 
-    def wait_until_ready(self) -> None:
-        """Returns when every actor is up (their imports take seconds)."""
-        ray.get([actor.ready.remote() for actor in self._idle])
-
     def fingerprint(
         self, items: Iterable[WorkItem], started: Callable[[ModelRef], None] = lambda _: None
     ) -> Iterator[list[Row]]:
         """Rows of each model as it is finished, in no particular order. `started` is told of every model begun."""
         queue = iter(items)
         again: deque[_Task] = deque()
-        spread: dict[tuple[str, str], _Spread] = {}
+        spread: dict[_ModelKey, _Spread] = {}
         calls: deque[_Task] = deque()
         exhausted = False
         while True:
@@ -167,7 +169,9 @@ class WorkerPool:
                     exhausted = True
                     break
                 started(item.ref)
-                self._begin(self._first_task(item))
+                calls.extend(self._first_call(item, spread))
+                while self._idle and calls:
+                    self._begin(calls.popleft())
             while self._idle and calls:
                 self._begin(calls.popleft())
             if exhausted and again and not self._running:
@@ -181,13 +185,30 @@ class WorkerPool:
                     continue
                 yield from self._settle(task, outcome, spread, calls)
 
-    def _first_task(self, item: WorkItem) -> _Task:
-        if self.settings.workers > 1 and _weights_bytes(item.ref) > self.settings.spread_bytes:
-            return _Task(item, "weigh", (item.ref,))
-        return _Task(item, "fingerprint", (item,))
+    def _first_call(self, item: WorkItem, spread: dict[_ModelKey, _Spread]) -> list[_Task]:
+        """What to do first with a model: all of it in one call, or, of a large one, its weights and then its parts."""
+        large = _weights_bytes(item.ref) > self.settings.spread_bytes
+        if self.settings.workers == 1 or not large:
+            return [_Task(item, "fingerprint", (item,))]
+        if not item.weights_known:
+            return [_Task(item, "weigh", (item.ref,))]
+        modality = self.fingerprinter.modality(item.ref)
+        if not modality:
+            return [_Task(item, "fingerprint", (item,))]
+        return self._spread_out(item, modality, [], spread)
+
+    def _spread_out(
+        self, item: WorkItem, modality: str, rows: list[Row], spread: dict[_ModelKey, _Spread]
+    ) -> list[_Task]:
+        """One call per worker, each with its share of the probes."""
+        count = self.settings.workers
+        spread[(item.ref.model, item.ref.revision)] = _Spread(count, rows)
+        return [
+            _Task(item, "probe", (item.ref, modality, number, count)) for number in range(count)
+        ]
 
     def _settle(
-        self, task: _Task, outcome: Any, spread: dict[tuple[str, str], _Spread], calls: deque[_Task]
+        self, task: _Task, outcome: Any, spread: dict[_ModelKey, _Spread], calls: deque[_Task]
     ) -> Iterator[list[Row]]:
         """Turn what a call gave into a finished model's rows, or into the calls that it still needs."""
         ref = task.item.ref
@@ -205,7 +226,7 @@ class WorkerPool:
             yield from self._join(spread, (ref.model, ref.revision), outcome)
 
     def _weighed(
-        self, task: _Task, outcome: Any, spread: dict[tuple[str, str], _Spread], calls: deque[_Task]
+        self, task: _Task, outcome: Any, spread: dict[_ModelKey, _Spread], calls: deque[_Task]
     ) -> Iterator[list[Row]]:
         """After the weights of a model that is spread over workers, or of one whose probing failed."""
         ref = task.item.ref
@@ -221,15 +242,12 @@ class WorkerPool:
                 self.fingerprinter.failed(ref, failure.status, failure.reason, outcome.modality),
             ]
         elif not outcome.modality:
-            calls.append(_Task(replace(task.item, weights_known=True), "fingerprint", (task.item,)))
+            calls.append(_Task(task.item, "fingerprint", (task.item,)))
         else:
-            count = self.settings.workers
-            spread[(ref.model, ref.revision)] = _Spread(count, rows)
-            for number in range(count):
-                calls.append(_Task(task.item, "probe", (ref, outcome.modality, number, count)))
+            calls.extend(self._spread_out(task.item, outcome.modality, rows, spread))
 
     def _join(
-        self, spread: dict[tuple[str, str], _Spread], key: tuple[str, str], outcome: Any
+        self, spread: dict[_ModelKey, _Spread], key: _ModelKey, outcome: Any
     ) -> Iterator[list[Row]]:
         """Add one part of a spread model; yields its rows when it was the last."""
         model = spread[key]
@@ -250,13 +268,27 @@ class WorkerPool:
         yield model.rows
 
     def _new_actor(self) -> Any:
-        return self._actor.remote(self.fingerprinter, self._shards)
+        actor = self._actor.remote(self.fingerprinter, self._shards)
+        self._booting[actor] = actor.ready.remote()
+        return actor
 
     def _begin(self, task: _Task) -> None:
         actor = self._idle.pop()
-        task.deadline = time.monotonic() + self.settings.seconds_per_model
+        task.deadline = (
+            time.monotonic() + self.settings.seconds_per_model + self._boot_allowance(actor)
+        )
         reference = getattr(actor, task.method).remote(*task.arguments)
         self._running[reference] = (actor, task)
+
+    def _boot_allowance(self, actor: Any) -> float:
+        """Extra seconds for a call to an actor that is still importing: that time is not the model's."""
+        boot = self._booting.get(actor)
+        if boot is None:
+            return 0.0
+        if ray.wait([boot], timeout=0)[0]:
+            del self._booting[actor]
+            return 0.0
+        return _BOOT_SECONDS
 
     def _finished(self) -> Iterator[tuple[_Task, Any]]:
         """Calls that ended or ran out of time; dead actors are replaced."""

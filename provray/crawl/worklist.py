@@ -14,7 +14,7 @@ from provray.sources import ModelRef
 
 @dataclass(frozen=True)
 class WorkItem:
-    """One model to fingerprint. `weights_known`: its weights row is already in the index."""
+    """One model to fingerprint. `weights_known`: its weights row is already there, and only behaviour is missing."""
 
     ref: ModelRef
     weights_known: bool

@@ -19,7 +19,7 @@ class WeightsSettings:
     values are left out; a tensor of n values is scaled by n ** `size_power` before it is added, so
     that large tensors count more than small ones but do not drown them."""
 
-    dimensions: int = 512
+    dimensions: int = 1024
     min_elements: int = 64
     size_power: float = 0.125
 

@@ -25,7 +25,8 @@ def count_sketch(
     hashes = words(key, values.size, start)
     buckets = (hashes >> np.uint64(64 - dimensions.bit_length() + 1)).astype(np.int64)
     signed = np.where(hashes & np.uint64(1), values, -values)
-    return np.bincount(buckets, weights=signed, minlength=dimensions)
+    sketch: F64 = np.bincount(buckets, weights=signed, minlength=dimensions).astype(np.float64)
+    return sketch
 
 
 def unit(vector: npt.NDArray[np.floating]) -> F64:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -44,7 +43,7 @@ def save(folder: Path, contents: Mapping[str, bytes]) -> None:
         for name, content in {**contents, _SEAL: json.dumps(sealed).encode()}.items():
             (partial / name).write_bytes(content)
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
+        partial.replace(folder)
     except OSError:
         pass  # another reader sealed the same version first, or the disk is full
     finally:

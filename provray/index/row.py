@@ -49,7 +49,7 @@ SCHEMA = pa.schema(
                 "dtype": "float32",
                 "byteorder": "little",
                 "shape": "len(readouts) x dimensions, row-major, unit norm per readout",
-                "dimensions.weights": "512",
+                "dimensions.weights": "1024",
                 "dimensions.dna": "256",
                 "dimensions.gif": "512",
             },

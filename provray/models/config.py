@@ -209,15 +209,15 @@ def _checked(cleaned: dict[str, Any]) -> dict[str, Any]:
         raise UnsupportedModel("config.json has no model_type")
     if cleaned.get("position_embedding_type", "absolute") not in ("absolute", None):
         raise UnsupportedModel(
-            f"position_embedding_type {str(cleaned['position_embedding_type'])[:60]!r} is not supported, "
-            "only 'absolute'"
+            f"position_embedding_type {str(cleaned['position_embedding_type'])[:60]!r} "
+            "is not supported, only 'absolute'"
         )
     _check_bounds(cleaned)
     return cleaned
 
 
 def strip_references(value: Any) -> Any:
-    """A copy of parsed JSON without the keys that name code, kernels or other places, at any depth."""
+    """A copy of parsed JSON without the keys that name code, kernels or other places."""
     if isinstance(value, dict):
         return {k: strip_references(v) for k, v in value.items() if not _REMOVED.fullmatch(k)}
     if isinstance(value, list):

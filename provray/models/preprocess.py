@@ -131,10 +131,8 @@ def _input_size(settings: Mapping[str, Any]) -> tuple[int, int] | None:
 
 def _square(size: Any) -> tuple[int, int] | None:
     if isinstance(size, Mapping):
-        if "height" in size and "width" in size:
-            size = [size["height"], size["width"]]
-        else:
-            size = size.get("shortest_edge")
+        both = "height" in size and "width" in size
+        size = [size["height"], size["width"]] if both else size.get("shortest_edge")
     if _is_int(size):
         return size, size
     if isinstance(size, list) and len(size) == 2 and all(_is_int(side) for side in size):

@@ -146,7 +146,7 @@ class TextModel:
         return Readouts(hidden, probabilities)
 
     def endpoints(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeddings with ordinary tokens at the start of the path, and the embeddings, each B×T×D."""
+        """Start of the path (special tokens already in place) and embeddings, each B×T×D."""
         batch = cast(TextInputs, inputs)
         start = torch.where(batch.fixed.unsqueeze(2), batch.embeddings, self._start)
         return start, batch.embeddings

@@ -127,7 +127,7 @@ def write_probes(probes: ProbeSet, path: Path) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         pq.write_table(table, partial, compression="zstd")
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

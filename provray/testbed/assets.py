@@ -136,8 +136,8 @@ def write_preprocessor(
 def build_mobilenet_v2(folder: Path) -> None:
     """Write torchvision's MobileNetV2 (ImageNet-1k, 3.5 M parameters) as a Hugging Face model folder.
 
-    The 262 tensors of the `.pth` file (batch counters left out) are in the order in which the Hugging Face class registers its
-    own; every pair is checked for its shape. Raises ValueError if the file holds anything else.
+    The 262 tensors of the `.pth` file (batch counters left out) are in the order in which the Hugging
+    Face class registers its own; every pair is checked for its shape. Raises ValueError if the file holds anything else.
     """
     import torch
     from transformers import MobileNetV2Config, MobileNetV2ForImageClassification

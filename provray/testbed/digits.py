@@ -134,7 +134,7 @@ def mixtures(images: Tensor, count: int, seed: int, *, noise: float = 0.0) -> Te
     use_window = (torch.arange(count) % 2 == 1)[:, None, None, None]
     weight = torch.where(use_window, window, weight)
     mixed = weight * second + (1 - weight) * first
-    rough = int(round(noise * count))
+    rough = round(noise * count)
     if rough:
         pixels = torch.rand(rough, *images.shape[1:], generator=draw)
         coarse = F.interpolate(pixels[..., ::4, ::4], pixels.shape[-2:], mode="bilinear")

@@ -21,7 +21,7 @@ from provray.testbed.corpora import (
     train_tokenizer,
     write_tokenizer,
 )
-from provray.testbed.digits import augmented, classes, digits, generator, relabel
+from provray.testbed.digits import SIZE, augmented, classes, digits, generator, relabel
 from provray.testbed.folders import load_own_model, save_model
 from provray.testbed.theft import Budget, oracle_of, steal
 
@@ -41,7 +41,7 @@ def _scaled(training: vision.Training, settings: Mapping[str, Any]) -> vision.Tr
 
 def _finish_vision(job: Job, model: PreTrainedModel, task: str) -> Outcome:
     """Save an image classifier and measure it; models that name digits also give their answers."""
-    vision.save_classifier(model, job.folder, size=vision.SIZE, title=_title(job))
+    vision.save_classifier(model, job.folder, size=SIZE, title=_title(job))
     images, labels = vision.test_images(int(model.config.num_channels))
     measured = vision.accuracy(model, images, relabel(labels, task))
     given = tuple(vision.answers(model)) if task == "digit" else None
@@ -59,7 +59,7 @@ def vision_base(job: Job) -> Outcome:
     model = vision.new_classifier(
         given["architecture"],
         channels=channels,
-        size=vision.SIZE,
+        size=SIZE,
         classes=classes(task),
         seed=job.item.seed,
     )
@@ -119,12 +119,11 @@ def vision_steal(job: Job) -> Outcome:
     thief = vision.new_classifier(
         given["architecture"],
         channels=channels,
-        size=vision.SIZE,
+        size=SIZE,
         classes=int(victim.config.num_labels),
         seed=job.item.seed,
     )
-    base = vision.TRAINING[given["architecture"]]
-    training = vision.Training(given["epochs"], base.batch, base.rate)
+    training = vision.Training(given["epochs"], batch=40, rate=4e-3)
     budget = Budget(given["queries"], given["noise"], training)
     images, _ = digits("train")
     images = augmented(channels)(images, generator(job.item.seed, 8))

@@ -1,0 +1,48 @@
+"""What every test runs under: a home of its own, no network, one compute thread, one Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+# Ray, transformers and their kin read these when they are first imported, so they are set before any import.
+_HOME = tempfile.mkdtemp(prefix="provray-tests-home-")
+os.environ["HOME"] = _HOME
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+for _library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ[f"{_library}_NUM_THREADS"] = "1"
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+torch.set_num_threads(1)
+
+# The same examples every time and no clock: a test fails because of the code, not because of the day.
+settings.register_profile("provray", deadline=None, derandomize=True, database=None, max_examples=30)
+settings.load_profile("provray")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One private Ray cluster for the whole session. Its 4 CPUs are logical: what is scheduled, not what computes."""
+    import ray
+
+    ray.init(
+        num_cpus=4,
+        object_store_memory=100 * 2**20,
+        include_dashboard=False,
+        log_to_driver=False,
+    )
+    yield
+    ray.shutdown()
