@@ -107,7 +107,14 @@ class Fingerprinter:
     def behaviour(self, ref: ModelRef, shards: Sequence[Shard]) -> BehaviourPart:
         """Load the model and ask it these probes. Raises ModelError if it cannot be loaded or run."""
         model = self.load(ref)
-        part = BehaviourPart(
+        part = self.begin(model, ref, shards)
+        for shard in shards:
+            self.add(part, model, shard)
+        return part
+
+    def begin(self, model: ProbedModel, ref: ModelRef, shards: Sequence[Shard]) -> BehaviourPart:
+        """An empty part for a loaded model; measures on one probe how much memory a batch takes."""
+        return BehaviourPart(
             ref,
             model.modality,
             model.model_type,
@@ -118,9 +125,6 @@ class Fingerprinter:
             model.warnings,
             activation_bytes=model.activation_bytes(model.prepare(shards[0].probes[:1])),
         )
-        for shard in shards:
-            self.add(part, model, shard)
-        return part
 
     def add(self, part: BehaviourPart, model: ProbedModel, shard: Shard) -> None:
         """Add one shard of probes to a part."""
@@ -137,13 +141,14 @@ class Fingerprinter:
             if shard.stratum == gif.stratum:
                 wanted = shard.probes[: max(gif.probes - shard.start, 0)]
                 # Kept for the backward pass, activations live twice as long as in a forward pass.
-                size = budget // (2 * gif.steps)
+                rows = max(budget // 2, 1)
                 for checked, some in (
                     (True, wanted[:CHECKED_PROBES]),
                     (False, wanted[CHECKED_PROBES:]),
                 ):
-                    for probes in _batches(some, size):
-                        fields = gradient_fields(model, model.prepare(probes), gif, check=checked)
+                    for probes in _batches(some, rows // gif.steps):
+                        inputs = model.prepare(probes)
+                        fields = gradient_fields(model, inputs, gif, rows=rows, check=checked)
                         part.gif.add([p.id for p in probes], fields)
             part.gif_seconds += time.perf_counter() - started
 

@@ -27,7 +27,7 @@ from provray.probes import Shard
 from provray.sources import ModelRef
 
 _ATTEMPTS = 2
-_BOOT_SECONDS = 120.0
+_BOOT_ATTEMPTS = 3
 _ModelKey = tuple[str, str]
 
 
@@ -141,17 +141,21 @@ class WorkerPool:
         self._actor: Any = ray.remote(
             num_cpus=settings.threads, num_gpus=settings.gpus, max_restarts=0, max_task_retries=0
         )(Worker)
-        self._booting: dict[Any, Any] = {}
-        self._idle: list[Any] = [self._new_actor() for _ in range(settings.workers)]
+        self._idle: list[Any] = []
         self._running: dict[Any, tuple[Any, _Task]] = {}
+        self._booting: dict[Any, Any] = {}
+        self._failed_boots = 0
+        for _ in range(settings.workers):
+            self._boot()
 
     def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for actor in [*self._idle, *(actor for actor, _ in self._running.values())]:
+        working = [actor for actor, _ in self._running.values()]
+        for actor in [*self._idle, *working, *self._booting.values()]:
             ray.kill(actor)
-        self._idle, self._running = [], {}
+        self._idle, self._running, self._booting = [], {}, {}
 
     def fingerprint(
         self, items: Iterable[WorkItem], started: Callable[[ModelRef], None] = lambda _: None
@@ -174,10 +178,10 @@ class WorkerPool:
                     self._begin(calls.popleft())
             while self._idle and calls:
                 self._begin(calls.popleft())
-            if exhausted and again and not self._running:
+            if exhausted and again and self._idle and not self._running:
                 # Alone: nothing else of ours runs while a suspected killer is tried again.
                 self._begin(again.popleft())
-            if not self._running:
+            if exhausted and not (self._running or again or calls):
                 return
             for task, outcome in self._finished():
                 if isinstance(outcome, _Failure) and outcome.retry and task.attempt < _ATTEMPTS:
@@ -267,47 +271,59 @@ class WorkerPool:
             model.rows.extend(self.fingerprinter.finish(model.part))
         yield model.rows
 
-    def _new_actor(self) -> Any:
+    def _boot(self) -> None:
+        """Start an actor; it takes calls once it answers, so that its imports cost no model its time limit."""
         actor = self._actor.remote(self.fingerprinter, self._shards)
-        self._booting[actor] = actor.ready.remote()
-        return actor
+        self._booting[actor.ready.remote()] = actor
 
     def _begin(self, task: _Task) -> None:
         actor = self._idle.pop()
-        task.deadline = (
-            time.monotonic() + self.settings.seconds_per_model + self._boot_allowance(actor)
-        )
+        task.deadline = time.monotonic() + self.settings.seconds_per_model
         reference = getattr(actor, task.method).remote(*task.arguments)
         self._running[reference] = (actor, task)
 
-    def _boot_allowance(self, actor: Any) -> float:
-        """Extra seconds for a call to an actor that is still importing: that time is not the model's."""
-        boot = self._booting.get(actor)
-        if boot is None:
-            return 0.0
-        if ray.wait([boot], timeout=0)[0]:
-            del self._booting[actor]
-            return 0.0
-        return _BOOT_SECONDS
-
     def _finished(self) -> Iterator[tuple[_Task, Any]]:
-        """Calls that ended or ran out of time; dead actors are replaced."""
-        nearest = min(task.deadline for _, task in self._running.values())
+        """Calls that ended or ran out of time; dead actors are replaced, new ones welcomed."""
+        nearest = min(
+            (t.deadline for _, t in self._running.values()), default=time.monotonic() + 60
+        )
         done, _ = ray.wait(
-            list(self._running), num_returns=1, timeout=max(nearest - time.monotonic(), 0.05)
+            [*self._running, *self._booting],
+            num_returns=1,
+            timeout=max(nearest - time.monotonic(), 0.05),
         )
         for reference in done:
+            if reference in self._booting:
+                self._welcome(reference)
+                continue
             actor, task = self._running.pop(reference)
             outcome, alive = _outcome(reference)
-            self._idle.append(actor if alive else self._new_actor())
+            if alive:
+                self._idle.append(actor)
+            else:
+                self._boot()
             yield task, outcome
         now = time.monotonic()
         for reference in [r for r, (_, t) in self._running.items() if t.deadline < now]:
             actor, task = self._running.pop(reference)
             ray.kill(actor)
-            self._idle.append(self._new_actor())
+            self._boot()
             limit = self.settings.seconds_per_model
             yield task, _Failure("timeout", f"took longer than the time limit of {limit:g} s")
+
+    def _welcome(self, reference: Any) -> None:
+        """Put an actor that finished booting to work. Raises RuntimeError if actors keep dying before they answer."""
+        actor = self._booting.pop(reference)
+        try:
+            ray.get(reference)
+        except RayActorError as error:
+            self._failed_boots += 1
+            if self._failed_boots >= _BOOT_ATTEMPTS * self.settings.workers:
+                raise RuntimeError(f"fingerprint workers die before they start: {error}") from error
+            self._boot()
+        else:
+            self._failed_boots = 0
+            self._idle.append(actor)
 
 
 def _outcome(reference: Any) -> tuple[Any, bool]:

@@ -66,33 +66,31 @@ class Fields:
 
 
 def gradient_fields(
-    model: Differentiable, inputs: Any, settings: GifSettings, check: bool = False
+    model: Differentiable, inputs: Any, settings: GifSettings, *, rows: int, check: bool = False
 ) -> Fields:
-    """Fields of one prepared batch, all steps of all its probes in one forward and one backward per scalar.
+    """Fields of one prepared batch of B probes, with one forward pass for both scalars at each point.
 
-    check: also evaluate F at both ends of the paths for the completeness error.
+    rows: points that go through the model together, which bounds memory; at least one per probe. check: also
+    evaluate F at both ends of the paths for the completeness error.
     """
     x0, x = model.endpoints(inputs)
     top = model.top_class(inputs)
-    nodes, weights = gauss_legendre(settings.steps)
-    batch, tail = x.shape[0], x.shape[1:]
-    ones = (1,) * len(tail)
-    alpha = torch.tensor(nodes, dtype=x.dtype, device=x.device).view(1, -1, *ones)
-    weight = torch.tensor(weights, dtype=x.dtype, device=x.device).view(1, -1, *ones)
     span = x - x0
-    path = (x0.unsqueeze(1) + alpha * span.unsqueeze(1)).flatten(0, 1).requires_grad_()
-    values = dict(zip(SCALARS, model.scalars(path, inputs, top), strict=True))
-    present = {name: value for name, value in values.items() if value is not None}
+    nodes, weights = gauss_legendre(settings.steps)
     ends = _ends(model, inputs, x0, x, top) if check else {}
+    per_pass = max(rows // x.shape[0], 1)
+    per_point = settings.steps // settings.points
+    parts: dict[str, torch.Tensor] = {}
+    for start in range(0, settings.steps, per_pass):
+        stop = min(start + per_pass, settings.steps)
+        for name, gradients in _gradients(model, inputs, x0, span, top, nodes[start:stop]).items():
+            if name not in parts:
+                parts[name] = x.new_zeros(x.shape[0], settings.points, *x.shape[1:])
+            for j in range(start, stop):
+                parts[name][:, j // per_point] += float(weights[j]) * gradients[:, j - start]
     fields, completeness = {}, {}
-    for i, (name, value) in enumerate(present.items()):
-        (gradient,) = torch.autograd.grad(
-            value.sum(), path, retain_graph=i + 1 < len(present), allow_unused=False
-        )
-        steps = gradient.view(batch, settings.steps, *tail) * weight
-        per_point = settings.steps // settings.points
-        parts = steps.view(batch, settings.points, per_point, *tail).sum(dim=2)
-        cumulative = parts.cumsum(dim=1)
+    for name, part in parts.items():
+        cumulative = part.cumsum(dim=1)
         kept = [
             model.attribute(span * cumulative[:, k], inputs).float().cpu().numpy()
             for k in range(settings.points)
@@ -104,6 +102,28 @@ def gradient_fields(
             scale = torch.maximum((at_x - at_x0).abs(), 1e-3 * at_x.abs()).clamp_min(1e-12)
             completeness[name] = ((reached - (at_x - at_x0)).abs() / scale).cpu().numpy()
     return Fields(fields, completeness)
+
+
+def _gradients(
+    model: Differentiable,
+    inputs: Any,
+    x0: torch.Tensor,
+    span: torch.Tensor,
+    top: torch.Tensor | None,
+    nodes: npt.NDArray[np.float64],
+) -> dict[str, torch.Tensor]:
+    """Gradients of each scalar at these points of every probe's path, each (B, points, ...)."""
+    alpha = torch.tensor(nodes, dtype=x0.dtype, device=x0.device)
+    alpha = alpha.view(1, -1, *((1,) * (x0.dim() - 1)))
+    path = (x0.unsqueeze(1) + alpha * span.unsqueeze(1)).flatten(0, 1).requires_grad_()
+    values = zip(SCALARS, model.scalars(path, inputs, top), strict=True)
+    present = [(name, value) for name, value in values if value is not None]
+    shape = (x0.shape[0], len(nodes), *x0.shape[1:])
+    gradients = {}
+    for i, (name, value) in enumerate(present):
+        (gradient,) = torch.autograd.grad(value.sum(), path, retain_graph=i + 1 < len(present))
+        gradients[name] = gradient.view(shape)
+    return gradients
 
 
 def _ends(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+from PIL import Image
 
 from provray.testbed.folders import copy_input_files, new_folder, save_model, write_card
 
@@ -137,7 +138,8 @@ def build_mobilenet_v2(folder: Path) -> None:
     """Write torchvision's MobileNetV2 (ImageNet-1k, 3.5 M parameters) as a Hugging Face model folder.
 
     The 262 tensors of the `.pth` file (batch counters left out) are in the order in which the Hugging
-    Face class registers its own; every pair is checked for its shape. Raises ValueError if the file holds anything else.
+    Face class registers its own; every pair is checked for its shape. Raises ValueError if the file
+    holds anything else.
     """
     import torch
     from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
@@ -149,11 +151,11 @@ def build_mobilenet_v2(folder: Path) -> None:
     tensors = {name: tensor for name, tensor in loaded.items() if not name.endswith(counters)}
     config = MobileNetV2Config(
         image_size=224,
-        num_labels=1000,
         tf_padding=False,  # trained in PyTorch: symmetric padding
         layer_norm_eps=1e-5,
         classifier_dropout_prob=0.2,
     )
+    config.num_labels = 1000
     model = MobileNetV2ForImageClassification(config)
     names = [name for name in model.state_dict() if not name.endswith(counters)]
     if len(names) != len(tensors):
@@ -255,6 +257,17 @@ def bbc_news() -> Texts:
             texts.append(" ".join(path.read_text(encoding="utf-8", errors="replace").split()))
             labels.append(label)
     return Texts(tuple(texts), tuple(labels), classes)
+
+
+def photo(name: str) -> np.ndarray:
+    """Return a photograph or texture that scikit-image ships (`skimage/data`), uint8 H×W×3.
+
+    Only what its wheel holds: astronaut, brick, camera, chelsea, coffee, coins, grass, gravel, horse,
+    ihc, moon, motorcycle_left, page, rocket and others; with the file's ending (`chelsea.png`).
+    """
+    path = package_file("scikit-image", f"skimage/data/{name}")
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _review_rows(path: Path) -> Iterator[dict[str, str]]:

@@ -74,7 +74,7 @@ def quantise(model: PreTrainedModel, bits: int, group: int | None = None) -> Pre
 
 def to_bfloat16(model: PreTrainedModel) -> PreTrainedModel:
     """Cast all weights to bfloat16; the folder then holds BF16 tensors."""
-    return copy.deepcopy(model).to(torch.bfloat16)
+    return copy.deepcopy(model).bfloat16()
 
 
 def add_noise(model: PreTrainedModel, scale: float, seed: int) -> PreTrainedModel:

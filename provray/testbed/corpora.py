@@ -103,7 +103,7 @@ def _wordpiece_vocabulary(
         for length in range(2, min(5, len(word))):
             endings[f"##{word[-length:]}"] += count * length
     for counter, share in ((endings, 0.2), (words, 1.0)):
-        ranked = sorted(counter, key=lambda piece, counts=counter: (-counts[piece], piece))
+        ranked = [piece for _, piece in sorted((-count, piece) for piece, count in counter.items())]
         room = int(share * (size - len(pieces)))
         known = set(pieces)
         pieces += [piece for piece in ranked if piece not in known][:room]

@@ -110,13 +110,20 @@ def _vision_family(plan: _Plan, base: str, architecture: str, other: str, second
         (f"labels-only-{architecture}", architecture, True),
         (f"fresh-{other}-from-{architecture}", other, False),
     ):
-        # 4,000 queries seen three times: what a thief with a free trial can do
+        # 4,000 queries, each seen up to three times: what a thief with a free trial can do
         plan.add(
             f"nightmarket/{name}",
             "held_out",
             "stolen",
             "vision_steal",
-            {"architecture": thief, "hard": hard, "queries": 4000, "noise": 0.05, "epochs": 3},
+            {
+                "architecture": thief,
+                "hard": hard,
+                "queries": 4000,
+                "noise": 0.05,
+                "epochs": 3 if thief == "resnet" else 2.5,
+                "rate": 4e-3 if thief == "resnet" else 2.5e-3,
+            },
             parent=base,
             seconds=6 if thief == "resnet" else 9,
         )
@@ -206,13 +213,14 @@ def demo_items(seed: int = 0) -> list[Item]:
     plan = _Plan(seed)
     _vision_family(plan, "aurora/resnet-digits", "resnet", "convnext", 4)
     _vision_family(plan, "meadow/vit-digits", "vit", "resnet", 8)
-    for model, split, relation, architecture in (
+    networks: tuple[tuple[str, Split, Relation, str], ...] = (
         ("borealis/resnet-digits", "indexed", "twin", "resnet"),
         ("prairie/vit-digits", "indexed", "twin", "vit"),
         ("tundra/convnext-digits", "indexed", "base", "convnext"),
         ("lonesome/digit-net", "held_out", "stranger", "resnet"),
         ("lonesome/digit-transformer", "held_out", "stranger", "vit"),
-    ):
+    )
+    for model, split, relation, architecture in networks:
         plan.add(
             model,
             split,
@@ -222,11 +230,17 @@ def demo_items(seed: int = 0) -> list[Item]:
             seconds=4 if architecture == "resnet" else 8,
         )
     _minilm_family(plan)
-    for model, split, relation, settings in (
+    texts: tuple[tuple[str, Split, Relation, dict[str, Any]], ...] = (
         ("gazette/bert-mini-topics", "indexed", "base", _small_text("bert", "news")),
         ("cinema/gpt-mini-reviews", "indexed", "base", _small_text("gpt2", "reviews", layers=2)),
-        ("lonesome/tiny-reviewer", "held_out", "stranger", _small_text("bert", "reviews")),
-    ):
+        (
+            "lonesome/tiny-reviewer",
+            "held_out",
+            "stranger",
+            _small_text("bert", "reviews", layers=2),
+        ),
+    )
+    for model, split, relation, settings in texts:
         plan.add(model, split, relation, "text_base", settings, seconds=7)
     return plan.items
 

@@ -99,7 +99,7 @@ def augmented(channels: int, *, strong: bool = False) -> Augment:
     """Return the training augmentation: shifts, tint if `channels` is 3; `strong` adds contrast and noise."""
 
     def augment(images: Tensor, draw: torch.Generator) -> Tensor:
-        images = shift(images, draw, 2 if strong else 1)
+        images = shift(images, draw)
         if strong:
             contrast = 0.6 + 0.4 * torch.rand(len(images), 1, 1, 1, generator=draw)
             noise = 0.08 * torch.randn(images.shape, generator=draw)

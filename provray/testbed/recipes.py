@@ -4,7 +4,7 @@
 written into `truth.json` beside the result.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,24 @@ from transformers import PreTrainedModel
 from provray.testbed import assets, children, text, vision
 from provray.testbed.build import Job, Outcome
 from provray.testbed.corpora import (
-    Tokens,
     corpus_texts,
     encode,
     read_tokenizer,
     train_tokenizer,
     write_tokenizer,
 )
-from provray.testbed.digits import SIZE, augmented, classes, digits, generator, relabel
+from provray.testbed.digits import (
+    SIZE,
+    augmented,
+    classes,
+    coloured,
+    digits,
+    generator,
+    relabel,
+    tint,
+)
 from provray.testbed.folders import load_own_model, save_model
+from provray.testbed.photos import crops, turned
 from provray.testbed.theft import Budget, oracle_of, steal
 
 
@@ -120,13 +129,13 @@ def vision_steal(job: Job) -> Outcome:
         given["architecture"],
         channels=channels,
         size=SIZE,
-        classes=int(victim.config.num_labels),
+        classes=classes("digit"),
         seed=job.item.seed,
     )
-    training = vision.Training(given["epochs"], batch=40, rate=4e-3)
+    training = vision.Training(given["epochs"], batch=40, rate=given["rate"])
     budget = Budget(given["queries"], given["noise"], training)
     images, _ = digits("train")
-    images = augmented(channels)(images, generator(job.item.seed, 8))
+    images = coloured(images, channels, job.item.seed)
     steal(oracle_of(victim), thief, images, budget, hard=given["hard"], seed=job.item.seed)
     return _finish_vision(job, thief, "digit")
 
@@ -178,12 +187,92 @@ def asset(job: Job) -> Outcome:
     return Outcome()
 
 
+def photo_finetune(job: Job) -> Outcome:
+    """Fine-tune a real image classifier to tell crops of `photos` apart, under a new head.
+
+    Normalisation statistics stay as they are: `batch` images are too few to measure them.
+    """
+    given = job.item.settings
+    size = given["size"]
+    model = children.with_new_head(
+        load_own_model(job.sources[0]), len(given["photos"]), job.item.seed
+    )
+    mean = torch.tensor(assets.IMAGENET_MEAN).view(3, 1, 1)
+    std = torch.tensor(assets.IMAGENET_STD).view(3, 1, 1)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=given["rate"], fused=True)
+    for step in range(given["steps"]):
+        images, labels = crops(given["photos"], given["batch"], size, job.item.seed + step)
+        logits = model(pixel_values=(images - mean) / std).logits
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    images, labels = crops(given["photos"], 10 * len(given["photos"]), size, job.item.seed - 1)
+    with torch.no_grad():
+        logits = torch.cat(
+            [model(pixel_values=(part - mean) / std).logits for part in images.split(20)]
+        )
+    measured = float((logits.argmax(1) == labels).float().mean())
+    save_model(model, job.folder, title=_title(job), inputs=job.sources[0])
+    return Outcome(round(measured, 4))
+
+
 def random_weights(job: Job) -> Outcome:
     """Keep the configuration and tokenizer of the model in `others`, and draw all weights anew."""
     source = load_own_model(job.sources[-1])
     model = text.random_weights_like(source, job.item.seed)
     save_model(model, job.folder, title=_title(job), inputs=job.sources[-1])
     return Outcome()
+
+
+def _unrelated_data(given: Mapping[str, Any], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images N×3×S×S and labels of a cohort task: nothing that any other zoo is trained on."""
+    size, count = given["size"], given["count"]
+    if given["data"] == "digits":
+        images, labels = digits("cohort")
+        images = torch.nn.functional.interpolate(images, (size, size), mode="bilinear")
+        return tint(images, generator(seed, 3)), relabel(labels, given["task"])
+    if given["data"] == "photos":
+        return crops(given["photos"], count, size, seed)
+    if given["data"] == "turned":
+        return turned(crops(given["photos"], count, size, seed)[0], seed)
+    if given["data"] == "noise":
+        draw = generator(seed, 11)
+        coarse = torch.rand(count, 3, size // 4, size // 4, generator=draw)
+        images = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
+        return images, torch.randint(given["classes"], (count,), generator=draw)
+    raise ValueError(f"data {given['data']!r} is none of digits, photos, turned, noise")
+
+
+def cohort_image(job: Job) -> Outcome:
+    """Train a classifier for the reference cohort: architecture, size, channels and task of its own.
+
+    Accuracy is on the images trained on: a member need not be good, only trained and unrelated.
+    """
+    given = job.item.settings
+    images, labels = _unrelated_data(given, job.item.seed)
+    if given["channels"] == 1:
+        images = images.mean(1, keepdim=True)
+    model = vision.new_classifier(
+        given["architecture"],
+        channels=given["channels"],
+        size=given["size"],
+        classes=int(labels.max()) + 1,
+        seed=job.item.seed,
+    )
+    batch = 24
+    training = vision.Training(given["steps"] * batch / len(labels), batch, given["rate"])
+    vision.train(model, images, labels, training, seed=job.item.seed)
+    measured = vision.accuracy(model, images[:300], labels[:300])
+    vision.save_classifier(model, job.folder, size=given["size"], title=_title(job))
+    return Outcome(round(measured, 4))
+
+
+def _passages(documents: Sequence[str], words: int) -> list[str]:
+    """The first passage of every document, then the second of every document."""
+    split = [document.split() for document in documents]
+    first = [" ".join(document[:words]) for document in split]
+    return first + [" ".join(document[words : 2 * words]) for document in split]
 
 
 def text_base(job: Job) -> Outcome:
@@ -203,8 +292,12 @@ def text_base(job: Job) -> Outcome:
         shape, objective, classes=len(parts.train.classes), seed=job.item.seed
     )
     training = text.TextTraining(given["steps"], given["batch"], given["rate"])
-    tokens = encode(tokenizer, parts.train.texts, given["length"])
-    labels = torch.tensor(parts.train.labels)
+    if objective == "contrast":
+        tokens = encode(tokenizer, _passages(parts.train.texts, given["length"]), given["length"])
+        labels = torch.zeros(len(tokens.ids), dtype=torch.long)
+    else:
+        tokens = encode(tokenizer, parts.train.texts, given["length"])
+        labels = torch.tensor(parts.train.labels)
     text.train_text(model, tokens, labels, training, objective=objective, seed=job.item.seed)
     measured: float | None = None
     if objective == "classify":
@@ -249,11 +342,8 @@ def text_contrast(job: Job) -> Outcome:
     """Fine-tune the parent as an encoder: two passages of one news document belong together."""
     given = job.item.settings
     tokenizer = read_tokenizer(job.sources[0])
-    documents = [document.split() for document in corpus_texts("news", "zoo").train.texts]
-    length = given["length"]
-    first = [" ".join(words[:length]) for words in documents]
-    second = [" ".join(words[length : 2 * length]) for words in documents]
-    tokens: Tokens = encode(tokenizer, [*first, *second], length)
+    documents = corpus_texts("news", "zoo").train.texts
+    tokens = encode(tokenizer, _passages(documents, given["length"]), given["length"])
     model = load_own_model(job.sources[0])
     training = text.TextTraining(given["steps"], given["batch"], given["rate"])
     none = torch.zeros(len(tokens.ids), dtype=torch.long)
@@ -295,7 +385,9 @@ RECIPES: Mapping[str, Callable[[Job], Outcome]] = {
     "compress": compress,
     "merge": merge,
     "asset": asset,
+    "photo_finetune": photo_finetune,
     "random_weights": random_weights,
+    "cohort_image": cohort_image,
     "text_base": text_base,
     "text_classify": text_classify,
     "text_contrast": text_contrast,

@@ -7,22 +7,34 @@ page's own policy forbids scripts and every load from elsewhere.
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
 
 from provray.ancestry.verdict import Thresholds
-from provray.testbed.demo_result import DemoResult, Member, Question, Shown
+from provray.testbed.demo_result import DemoResult, Member
 from provray.testbed.report_charts import (
-    Profile,
     StripPlot,
+    align,
+    duration,
     number,
     profile_chart,
     strip_plot,
+)
+from provray.testbed.report_questions import (
+    HARD_FIRST,
+    entries_of,
+    headline_of,
+    kinship,
+    outcome_of,
+    tie_of,
+    truth_of,
 )
 from provray.testbed.tree_drawing import NO_WEIGHTS, TreeDrawing, draw_tree, families, fit
 
@@ -35,12 +47,13 @@ _SHAPES = (
 
 @dataclass(frozen=True)
 class Label:
-    """The words in one box of the tree, shortened to fit, and in full for its tooltip."""
+    """The words in one box of the tree, shortened to fit. `full`: its tooltip. `inherits`: weights from its parent."""
 
     name: str
     note: str
     full: str
     outcome: str
+    inherits: bool
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,7 @@ def render_report(result: DemoResult) -> str:
         _tree(
             kind, result, draw_tree(result.members, wrong, columns=columns, width=width), outcomes
         )
-        for kind, columns, width in (("wide", 3, 1100.0), ("narrow", 1, 348.0))
+        for kind, columns, width in (("wide", 3, 1160.0), ("narrow", 1, 358.0))
     ]
     return _template().render(
         headline=headline_of(result),
@@ -101,17 +114,16 @@ def write_report(result: DemoResult, path: Path) -> None:
     """Write the report of a run to `path` by an atomic rename, making its folder."""
     text = render_report(result)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        partial = Path(file.name)
-        try:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        except BaseException:
-            partial.unlink()
-            raise
-    partial.chmod(0o644)  # temporary files are private; a report is to be handed round
-    partial.replace(path)
+        partial.chmod(0o644)  # temporary files are private; a report is to be handed round
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 @cache
@@ -123,7 +135,9 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, duration=duration, count=_count, percent=_percent)
+    environment.filters.update(
+        number=number, duration=duration, count=_count, percent=_percent, breakable=_breakable
+    )
     return environment.get_template("report.html")
 
 
@@ -137,6 +151,11 @@ def _count(parameters: int) -> str:
 def _percent(value: float) -> str:
     """A share of the whole, as 0..1, in percent; never rounded up to a hundred."""
     return f"{math.floor(100 * value + 1e-9) if value > 0.99 else round(100 * value)} %"
+
+
+def _breakable(name: str) -> Markup:
+    """`name`, escaped, with leave to break the line after a slash."""
+    return Markup("/<wbr>").join(escape(part) for part in name.split("/"))
 
 
 def _visible(text: str) -> str:
@@ -188,7 +207,7 @@ def _plots(result: DemoResult) -> list[StripPlot]:
                 said = f"{entry.model} against {candidate.model} ({tie})"
                 rows.setdefault(entry.relation, []).append((getattr(candidate, score), kind, said))
         plots.append(strip_plot(title, axis, rows, threshold=threshold))
-    return plots
+    return align(plots)
 
 
 def _tree(kind: str, result: DemoResult, drawing: TreeDrawing, outcomes: dict[str, str]) -> Tree:
@@ -198,7 +217,7 @@ def _tree(kind: str, result: DemoResult, drawing: TreeDrawing, outcomes: dict[st
         member = box.member
         owner, _, name = member.model.rpartition("/")
         outcome = outcomes.get(member.model, "")
-        notes = [member.relation]
+        notes = [*([owner] if owner else []), member.relation]
         if outcome == "wrong":
             notes.append(outcome_of(said[member.model])[1])
         elif member.fidelity is not None:
@@ -211,6 +230,7 @@ def _tree(kind: str, result: DemoResult, drawing: TreeDrawing, outcomes: dict[st
             fit(" · ".join(notes), room if outcome != "wrong" else box.width - 20, 11),
             _described(member, owner) + (f"; {outcome}" if outcome else ""),
             outcome,
+            member.relation not in NO_WEIGHTS,
         )
     return Tree(kind, drawing, labels)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DEPTHS = ("0", "1/6", "1/3", "1/2", "2/3", "5/6", "1")
 """Relative depths of the hidden readouts, embedding output to last layer."""
 
 PROFILE_WIDTH, PROFILE_HEIGHT = 340, 176
-_LEFT, _RIGHT, _TOP, _BOTTOM = 34.0, 10.0, 10.0, 34.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 10.0, 10.0, 34.0
 _DOT = 1.7
 _LANE = 9
 
@@ -25,8 +25,8 @@ class Tick:
 
 @dataclass(frozen=True)
 class ProfileLine:
-    """One model's depth profile. `runs`: polylines, broken where a depth was not measured; `points`: the measured ones;
-    `style`: number of its colour, dash and marker; `said`: its values in words, for those who do not see the drawing."""
+    """One model's depth profile. `runs`: polylines, broken where a depth was not measured; `points`: those that were;
+    `style`: number of its colour, dash and marker; `said`: its values in words, for those who cannot see it."""
 
     name: str
     note: str
@@ -38,7 +38,7 @@ class ProfileLine:
 
 @dataclass(frozen=True)
 class Profile:
-    """A chart of depth profiles, in pixels of a PROFILE_WIDTH × PROFILE_HEIGHT sheet. `zero`: height of the zero line."""
+    """A chart of depth profiles, in pixels of its own sheet. `zero`: height of the zero line."""
 
     lines: tuple[ProfileLine, ...]
     across: tuple[Tick, ...]
@@ -65,7 +65,7 @@ def duration(seconds: float) -> str:
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60} s"
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
 
 
 def profile_chart(
@@ -188,6 +188,23 @@ def strip_plot(
     return StripPlot(
         title, axis, tuple(strips), ticks, x(threshold), f"threshold {number(threshold)}"
     )
+
+
+def align(plots: Sequence[StripPlot]) -> list[StripPlot]:
+    """The same plots with rows of one height, so that a row can be followed from plot to plot."""
+    heights = [
+        max(strip.height for strip in row) for row in zip(*(p.strips for p in plots), strict=True)
+    ]
+    return [
+        replace(
+            plot,
+            strips=tuple(
+                replace(strip, height=height)
+                for strip, height in zip(plot.strips, heights, strict=True)
+            ),
+        )
+        for plot in plots
+    ]
 
 
 def _dodge(found: Iterable[tuple[float, str, str]]) -> tuple[Mark, ...]:

@@ -35,6 +35,7 @@ _TRUTHS = {
     "noise": "noise added to",
     "copy": "copy of",
 }
+_ORDINALS = {1: "first", 2: "second", 3: "third"}
 _UNRELATED = {
     "stranger": "stranger: no relative is indexed",
     "twin": "twin: same plan, weights of its own",
@@ -77,6 +78,7 @@ class Headline:
 
 
 def headline_of(result: DemoResult) -> Headline:
+    """Count a run's answers."""
     demanded = [q for q in result.questions if q.right is not None]
     children = [q for q in demanded if q.relation not in NO_WEIGHTS]
     others = [q for q in demanded if q.relation in NO_WEIGHTS]
@@ -84,13 +86,13 @@ def headline_of(result: DemoResult) -> Headline:
     facts = []
     if children:
         first = sum(q.right is True for q in children)
-        facts.append((f"{first} of {len(children)}", "children named their parent first"))
+        facts.append((f"{first} of {len(children)}", "children traced to their parent"))
     if others:
         claimed = sum(q.named is not None for q in others)
-        facts.append((f"{claimed} of {len(others)}", "strangers and twins given an ancestor"))
+        facts.append((f"{claimed} of {len(others)}", "unrelated models given an ancestor"))
     if thefts:
         found = sum(rank_of(q) == 1 for q in thefts)
-        facts.append((f"{found} of {len(thefts)}", "thefts ranked their victim first"))
+        facts.append((f"{found} of {len(thefts)}", "thefts with the victim ranked first"))
     indexed = sum(member.split == "indexed" for member in result.members)
     facts.append((f"{indexed}", "models indexed to compare with"))
     if result.stages:
@@ -110,19 +112,26 @@ def outcome_of(question: Question) -> tuple[str, str]:
         rank, whom = rank_of(question), "teacher" if question.relation == "distilled" else "victim"
         if question.named is not None:
             return "reported", f"named {question.named} its ancestor"
-        return "reported", f"{whom} ranked {rank}" if rank else f"{whom} not among the candidates"
+        return (
+            "reported",
+            f"{whom} ranked {_ORDINALS.get(rank, f'number {rank}')}"
+            if rank
+            else f"{whom} not among the candidates",
+        )
     if question.right:
         return "right", ""
     return "wrong", f"named {question.named}" if question.named else "parent missed"
 
 
 def truth_of(relation: str, parent: str | None) -> str:
+    """Where a model comes from, in words."""
     if parent is None:
         return _UNRELATED.get(relation, relation)
     return f"{_TRUTHS.get(relation, f'{relation} of')} {parent}"
 
 
 def entries_of(result: DemoResult) -> list[Entry]:
+    """Every question of a run, those that inherit nothing first, wrong answers first within a relation."""
     kin = kinship(result.members)
     rank = {relation: place for place, relation in enumerate(HARD_FIRST)}
     ordered = sorted(

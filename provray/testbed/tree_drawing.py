@@ -40,7 +40,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Branch:
-    """The line from a parent down to a child. `inherits`: weights came along; else outputs alone. `path`: SVG path data."""
+    """The line from a parent down to a child. `inherits`: whether weights came along. `path`: SVG path data."""
 
     parent: str
     child: str
@@ -50,7 +50,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class WrongLine:
-    """The line from a wrongly named model to the one that was asked about. `tip`: where its arrow ends, at the latter."""
+    """The line from a wrongly named model to the one that was asked about. `tip`: where its arrow ends."""
 
     asked: str
     named: str
@@ -128,7 +128,8 @@ def draw_tree(
 
     `alone` heads the members without relatives. Raises ValueError if a column would be too narrow to hold a label.
     """
-    pitch = width / columns
+    # the last gutter is needed only if a wrong line runs in it
+    pitch = (width if wrong else width + _GUTTER) / columns
     box_width = pitch - _GUTTER - _MARGIN
     if box_width < _INDENT * _DEEPEST + 100:
         raise ValueError(f"{columns} columns do not fit in {width:g} pixels: use fewer columns")
@@ -152,7 +153,7 @@ def draw_tree(
         tops[column] += _FAMILY_GAP - _GAP if len(family) > 1 else 0
     placed = {box.member.model: box for box in boxes}
     return TreeDrawing(
-        width=columns * pitch,
+        width=columns * pitch - (0 if wrong else _GUTTER),
         height=max(tops) - _GAP + _MARGIN,
         boxes=tuple(boxes),
         branches=_branches(boxes, placed),

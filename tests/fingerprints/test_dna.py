@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -209,9 +210,7 @@ def test_readout_names_are_frozen() -> None:
     ],
 )
 def test_relative_depths_pick_their_layers(layers: int, expected: list[int]) -> None:
-    settings = DnaSettings(
-        dimensions=16, depths=(0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0)
-    )
+    settings = DnaSettings(dimensions=16, depths=(0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0))
     hidden = [torch.from_numpy(_features(10, 3 + i, i)) for i in range(layers)]
     state = DnaState(settings)
     state.add("mixed", _ids(10), hidden, None)
@@ -267,15 +266,17 @@ def _merged(*states: DnaState) -> DnaState:
 
 
 @given(st.permutations(range(_N)), st.lists(st.integers(1, _N - 1), max_size=6), st.randoms())
-def test_shards_and_their_order_do_not_matter(order: list[int], cuts: list[int], random: object) -> None:
+def test_shards_and_their_order_do_not_matter(
+    order: list[int], cuts: list[int], random: object
+) -> None:
     edges = [0, *sorted(set(cuts)), _N]
-    shards = [_shard(order[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    shards = [_shard(order[a:b]) for a, b in itertools.pairwise(edges)]
     random.shuffle(shards)  # type: ignore[attr-defined]
     _assert_equal(_merged(*shards).finish(), _shard(range(_N)).finish())
 
 
 def test_merging_is_commutative_and_associative() -> None:
-    a, b, c = _shard(range(0, 8)), _shard(range(8, 9)), _shard(range(9, _N))
+    a, b, c = _shard(range(8)), _shard(range(8, 9)), _shard(range(9, _N))
     _assert_equal(_merged(a, b).finish(), _merged(b, a).finish())
     _assert_equal(_merged(_merged(a, b), c).finish(), _merged(a, _merged(b, c)).finish())
     _assert_equal(_merged(DnaState(SMALL), a).finish(), a.finish())  # the empty state adds nothing
@@ -283,7 +284,7 @@ def test_merging_is_commutative_and_associative() -> None:
 
 
 def test_merging_leaves_the_other_state_alone() -> None:
-    a, b = _shard(range(0, 12)), _shard(range(12, _N))
+    a, b = _shard(range(12)), _shard(range(12, _N))
     before = copy.deepcopy(b).finish()
     empty = DnaState(SMALL)
     empty.merge(b)

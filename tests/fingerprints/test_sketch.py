@@ -115,7 +115,7 @@ def test_block_sketch_of_ones_is_the_sketch_of_a_block_of_ones() -> None:
 
 
 def test_block_sketch_gives_every_value_a_bucket_of_a_balanced_order() -> None:
-    """As many buckets as values: each takes exactly one. Fewer buckets are rows of the same order laid over each other."""
+    """As many buckets as values: each takes exactly one. Fewer are the same ones laid over each other."""
     block = np.random.default_rng(6).standard_normal(BLOCK).astype(np.float32)
     fine, fine_ones = BlockSketcher(BLOCK).add(block, key_of("balance"), 0)
     assert np.all(np.abs(fine_ones) == 1)

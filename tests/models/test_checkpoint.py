@@ -37,7 +37,9 @@ def write(path: Path, header: Any, data: bytes = b"", length: int | None = None)
     return path
 
 
-def entry(begin: int, end: int, shape: list[int] | None = None, dtype: str = "F32") -> dict[str, Any]:
+def entry(
+    begin: int, end: int, shape: list[int] | None = None, dtype: str = "F32"
+) -> dict[str, Any]:
     shape = [(end - begin) // 4] if shape is None else shape
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
@@ -140,7 +142,9 @@ def test_a_header_length_that_looks_like_a_pickle_is_fine(tmp_path: Path) -> Non
 
 
 def test_too_many_tensors_are_refused_quickly(tmp_path: Path) -> None:
-    header = {f"t{n}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for n in range(100_001)}
+    header = {
+        f"t{n}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for n in range(100_001)
+    }
     write(tmp_path / "model.safetensors", header)
     began = time.perf_counter()
     refused(tmp_path, UnsafeModel, "limit of 100,000")
@@ -180,7 +184,9 @@ def test_shards(tmp_path: Path) -> None:
 
 def test_one_name_in_two_shards(tmp_path: Path) -> None:
     mapping = {"a": "one.safetensors", "b": "two.safetensors"}
-    shards(tmp_path, mapping, one={"a": torch.ones(2)}, two={"a": torch.ones(2), "b": torch.ones(3)})
+    shards(
+        tmp_path, mapping, one={"a": torch.ones(2)}, two={"a": torch.ones(2), "b": torch.ones(3)}
+    )
     refused(tmp_path, BrokenModel, "in two files")
 
 

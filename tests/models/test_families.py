@@ -1,4 +1,6 @@
-"""Every allow-listed model type, with every head, as a tiny random model: readouts, gradients, completeness."""
+"""Every allow-listed model type, with every head, as a tiny random model: readouts, gradients,
+completeness.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,10 @@ CASES = [
     for name in (family.base, *family.heads, *([family.causal] if family.causal else []))
 ]
 
-# Networks with ReLU have kinks along the path, which no smooth rule integrates exactly.
-KINKED = {"resnet", "regnet", "mobilenet_v1", "mobilenet_v2", "opt", "t5"}
+# Types whose scalars bend along the path: the max-pooling of a ResNet, deep and very narrow CNNs.
+ROUGH = {"resnet", "mobilenet_v1", "mobilenet_v2"}
+# More parts of the path where norms of small vectors bend sharply.
+PARTS = {"resnet": 24, "gemma": 24, "llama": 40, "mistral": 40, "qwen3": 40}
 
 
 def image_probes() -> list[Probe]:
@@ -43,23 +47,25 @@ def probes_for(model: ProbedModel) -> list[Probe]:
 
 
 def integrate(
-    model: ProbedModel, inputs: Inputs, top: torch.Tensor | None, scalar: int, parts: int
-) -> torch.Tensor:
-    """(x − x0) ⊙ the path integral of the gradient, with 4 Gauss-Legendre nodes in each part."""
+    model: ProbedModel, inputs: Inputs, top: torch.Tensor | None, parts: int
+) -> list[torch.Tensor]:
+    """(x − x0) ⊙ the path integral of each scalar's gradient, 4 Gauss-Legendre nodes in each part."""
     start, end = model.endpoints(inputs)
     nodes, weights = np.polynomial.legendre.leggauss(4)
-    total = torch.zeros_like(end)
+    totals = [torch.zeros_like(end)] * (1 if top is None else 2)
     shape = (1, 4) + (1,) * (end.dim() - 1)
     for low in np.arange(parts) / parts:
         alpha = torch.tensor(low + (nodes + 1) / (2 * parts), dtype=torch.float32).view(shape)
         weight = torch.tensor(weights / (2 * parts), dtype=torch.float32).view(shape)
         points = start.unsqueeze(1) + alpha * (end - start).unsqueeze(1)
         points = points.flatten(0, 1).requires_grad_(True)
-        value = model.scalars(points, inputs, top)[scalar]
-        assert value is not None
-        (gradient,) = torch.autograd.grad(value.sum(), points)
-        total += (gradient.view(len(inputs), 4, *end.shape[1:]) * weight).sum(dim=1)
-    return (end - start) * total
+        values = model.scalars(points, inputs, top)
+        for number, value in enumerate(values[: len(totals)]):
+            assert value is not None
+            (gradient,) = torch.autograd.grad(value.sum(), points, retain_graph=True)
+            part = gradient.view(len(inputs), 4, *end.shape[1:]) * weight
+            totals[number] = totals[number] + part.sum(dim=1)
+    return [(end - start) * total for total in totals]
 
 
 @pytest.mark.parametrize(("model_type", "architecture"), CASES)
@@ -96,7 +102,8 @@ def test_tiny_model(tmp_path: Path, model_type: str, architecture: str) -> None:
     for row, probe in enumerate(probes):
         alone = model.readouts(model.prepare([probe]))
         for state, single in zip(readouts.hidden, alone.hidden, strict=True):
-            torch.testing.assert_close(state[row], single[0], rtol=1e-4, atol=2e-6)
+            largest = float(single[0].abs().max())
+            torch.testing.assert_close(state[row], single[0], rtol=0, atol=1e-5 * largest)
     again = model.readouts(model.prepare(probes))
     for state, same in zip(readouts.hidden, again.hidden, strict=True):
         assert torch.equal(state, same)
@@ -113,17 +120,18 @@ def test_tiny_model(tmp_path: Path, model_type: str, architecture: str) -> None:
         assert logits is not None
         torch.testing.assert_close(logits[1::2], logit, rtol=1e-4, atol=1e-4)
 
-    # Completeness: attributions, moved to the common space, sum to F(x) − F(x0).
-    kinked = model_type in KINKED
-    for number, values in enumerate([norms] if logits is None else [norms, logits]):
-        g = integrate(model, inputs, top, number, parts=40 if kinked else 16)
+    # Completeness: attributions, moved to the common space, sum to F(x) − F(x0). Once per type:
+    # the last of its classes has both scalars.
+    if architecture != [name for kind, name in CASES if kind == model_type][-1]:
+        return
+    summed = integrate(model, inputs, top, PARTS.get(model_type, 12))
+    for g, values in zip(summed, [norms] if logits is None else [norms, logits], strict=True):
         attributed = model.attribute(g, inputs)
         assert attributed.shape == (len(probes), model.positions)
         assert attributed.dtype == torch.float32
         change = values[1::2] - values[0::2]
         error = (attributed.sum(1) - change).abs().max() / change.abs().max()
-        assert float(error) < (0.03 if kinked else 2e-3), float(error)
-    assert not any(p.requires_grad or p.grad is not None for p in built.parameters() if p.grad)
+        assert float(error) < (0.05 if model_type in ROUGH else 2e-3)
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "llama", "opt", "gemma", "gpt_neox", "phi"])

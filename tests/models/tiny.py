@@ -1,4 +1,7 @@
-"""Tiny random models of every allow-listed type, saved as real model folders."""
+"""Tiny random models of every allow-listed type, saved as real model folders.
+
+Smooth activations where the type lets one choose: a path integral over kinks converges slowly.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from provray.models.config import SUPPORTED
 
-WORDS = "the a film was very good bad plain story about old new city river and its people red blue".split()
+WORDS = ["the", "a", "film", "was", "very", "good", "bad", "plain", "story", "about"]
 
 _BERT_LIKE: dict[str, Any] = {
     "vocab_size": 64,
@@ -59,22 +62,40 @@ _T5_LIKE: dict[str, Any] = {
     "d_ff": 24,
     "num_layers": 2,
     "num_heads": 2,
+    "feed_forward_proj": "gated-gelu",
 }
 
 CONFIGS: dict[str, dict[str, Any]] = {
-    "resnet": {"embedding_size": 8, "hidden_sizes": [8, 12], "depths": [1, 1], "layer_type": "basic"},
-    "regnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "groups_width": 8},
+    "resnet": {
+        "embedding_size": 8,
+        "hidden_sizes": [8, 12],
+        "depths": [1, 1],
+        "layer_type": "basic",
+        "hidden_act": "gelu",
+    },
+    "regnet": {
+        "embedding_size": 8,
+        "hidden_sizes": [8, 16],
+        "depths": [1, 1],
+        "groups_width": 8,
+        "hidden_act": "gelu",
+    },
     "convnext": {"num_stages": 2, "hidden_sizes": [8, 12], "depths": [1, 1], "image_size": 32},
     "convnextv2": {"num_stages": 2, "hidden_sizes": [8, 12], "depths": [1, 1], "image_size": 32},
-    "mobilenet_v1": {"depth_multiplier": 0.25, "image_size": 32},
-    "mobilenet_v2": {"depth_multiplier": 0.25, "image_size": 32},
+    "mobilenet_v1": {"depth_multiplier": 0.25, "image_size": 64, "hidden_act": "gelu"},
+    "mobilenet_v2": {"depth_multiplier": 0.25, "image_size": 64, "hidden_act": "gelu"},
     "mobilevit": {
         "image_size": 64,
         "hidden_sizes": [12, 16, 20],
         "neck_hidden_sizes": [8, 8, 12, 16, 16, 20, 24],
         "num_attention_heads": 2,
     },
-    "efficientnet": {"width_coefficient": 0.25, "depth_coefficient": 0.25, "hidden_dim": 320, "image_size": 32},
+    "efficientnet": {
+        "width_coefficient": 0.25,
+        "depth_coefficient": 0.25,
+        "hidden_dim": 320,
+        "image_size": 32,
+    },
     "poolformer": {
         "hidden_sizes": [8, 12],
         "depths": [1, 1],
@@ -111,7 +132,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "albert": _BERT_LIKE | {"embedding_size": 12},
     "electra": _BERT_LIKE | {"embedding_size": 12},
     "deberta-v2": _BERT_LIKE | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
-    "modernbert": _BERT_LIKE | {"cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3},
+    "modernbert": _BERT_LIKE
+    | {"cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3},
     "gpt2": {"vocab_size": 64, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 80},
     "gpt_neo": {
         "vocab_size": 64,
@@ -138,9 +160,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "ffn_dim": 24,
         "max_position_embeddings": 80,
         "do_layer_norm_before": False,
+        "activation_function": "gelu",
     },
     "t5": _T5_LIKE,
-    "mt5": _T5_LIKE | {"feed_forward_proj": "gated-gelu"},
+    "mt5": _T5_LIKE,
     "bart": _BART_LIKE,
     "mbart": _BART_LIKE,
 }
@@ -193,7 +216,7 @@ def save(folder: Path, model: Any, *, preprocessor: dict[str, Any] | None = None
 def word_tokenizer(*, special: bool) -> Tokenizer:
     """WordPiece over `WORDS` and single letters, so that unknown words take several tokens."""
     letters = "abcdefghijklmnopqrstuvwxyz"
-    tokens = ["[PAD]", "<unused>", "[CLS]", "[SEP]", "[UNK]", *WORDS[:10]]
+    tokens = ["[PAD]", "<unused>", "[CLS]", "[SEP]", "[UNK]", *WORDS]
     tokens += [f"##{letter}" for letter in letters[:20]] + list(letters[:20])
     vocabulary = {token: number for number, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))

@@ -1,0 +1,99 @@
+"""Scores of a pair: each kept apart, none across spaces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from provray.ancestry.cohort import Cohort
+from provray.ancestry.scores import Scores, compare
+from provray.fingerprints.sketch import cosine
+from provray.fingerprints.space import SpaceMismatch
+from tests.ancestry.rows import axis, make_model
+
+
+def _random(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(64)
+
+
+def test_scores_are_cosines_by_readout() -> None:
+    a = make_model(
+        "a", _random(0), {"noise@0": _random(1), "noise@1": _random(2)}, {"mixed@f": _random(3)}
+    )
+    b = make_model(
+        "b", _random(4), {"noise@0": _random(5), "noise@1": _random(6)}, {"mixed@f": _random(7)}
+    )
+    scores = compare(a, b, {})
+    assert scores.weights == pytest.approx(float(cosine(_random(0), _random(4))), abs=1e-6)
+    assert scores.dna == pytest.approx(
+        {
+            "noise@0": float(cosine(_random(1), _random(5))),
+            "noise@1": float(cosine(_random(2), _random(6))),
+        },
+        abs=1e-6,
+    )
+    assert scores.gif == pytest.approx({"mixed@f": float(cosine(_random(3), _random(7)))}, abs=1e-6)
+
+
+def test_behaviour_is_centred_and_weights_are_not() -> None:
+    common = axis(0)
+    a = make_model("a", common + axis(1), {"noise@1": common + axis(1)})
+    b = make_model("b", common + axis(2), {"noise@1": common + axis(2)})
+    cohort = Cohort("dna-1", {"noise@1": common / np.sqrt(2)}, 20, "index")
+    scores = compare(a, b, {"dna-1": cohort})
+    assert scores.weights == pytest.approx(0.5, abs=1e-6)
+    assert scores.dna["noise@1"] == pytest.approx(0, abs=1e-6)
+    assert compare(a, b, {}).dna["noise@1"] == pytest.approx(0.5, abs=1e-6)
+
+
+def test_scores_do_not_depend_on_who_is_asked_about() -> None:
+    a = make_model("a", _random(8), {"noise@1": _random(9)}, {"mixed@f": _random(10)})
+    b = make_model("b", _random(11), {"noise@1": _random(12)}, {"mixed@f": _random(13)})
+    cohorts = {"dna-1": Cohort("dna-1", {"noise@1": 0.1 * _random(14)}, 16, "index")}
+    there, back = compare(a, b, cohorts), compare(b, a, cohorts)
+    assert there.weights == pytest.approx(back.weights)
+    assert there.dna == pytest.approx(back.dna)
+    assert there.gif == pytest.approx(back.gif)
+
+
+def test_a_model_is_all_one_to_itself() -> None:
+    a = make_model("a", _random(15), {"noise@1": _random(16)}, {"mixed@f": _random(17)})
+    scores = compare(a, a, {"dna-1": Cohort("dna-1", {"noise@1": 0.1 * _random(18)}, 16, "index")})
+    found = [scores.weights, *scores.dna.values(), *scores.gif.values()]
+    np.testing.assert_allclose(np.array(found, float), 1, atol=1e-6)
+
+
+def test_what_one_of_them_lacks_is_left_out() -> None:
+    whole = make_model(
+        "a",
+        axis(0),
+        {"noise@1": axis(1), "noise@probabilities": axis(2)},
+        {"mixed@feature_norm": axis(3), "mixed@top_logit": axis(4)},
+    )
+    headless = make_model("b", axis(0), {"noise@1": axis(1)}, {"mixed@feature_norm": axis(3)})
+    scores = compare(whole, headless, {})
+    assert set(scores.dna) == {"noise@1"}
+    assert set(scores.gif) == {"mixed@feature_norm"}
+    assert compare(whole, make_model("c"), {}) == Scores()
+    assert compare(make_model("c", dna={"noise@1": axis(1)}), whole, {}).weights is None
+
+
+def test_behaviour_of_two_modalities_is_not_compared_but_weights_are() -> None:
+    image = make_model("a", axis(0), {"noise@1": axis(1)})
+    text = make_model("b", axis(0), {"noise@1": axis(1)}, modality="text")
+    scores = compare(image, text, {})
+    assert scores.weights == pytest.approx(1)
+    assert scores.dna == {}
+
+
+@pytest.mark.parametrize("kind", ["weights", "dna", "gif"])
+def test_two_spaces_are_an_error_and_no_low_score(kind: str) -> None:
+    vectors = {
+        "weights": {"weights": axis(0)},
+        "dna": {"dna": {"noise@1": axis(0)}},
+        "gif": {"gif": {"mixed@f": axis(0)}},
+    }[kind]
+    ours = make_model("a", **vectors)  # type: ignore[arg-type]
+    theirs = make_model("b", **vectors, space=f"{kind}-2")  # type: ignore[arg-type]
+    with pytest.raises(SpaceMismatch, match=rf"{kind}-1.*{kind}-2"):
+        compare(ours, theirs, {})

@@ -1,0 +1,46 @@
+"""Small things that crawl tests share: tiny models on disk, small probe sets, a way to find working actors."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from provray.crawl.settings import PoolSettings
+from provray.probes import ProbeSet, default_probes
+from tests.models import tiny
+
+POOL = PoolSettings(workers=2, threads=1, seconds_per_model=120)
+
+
+def small_probes() -> list[ProbeSet]:
+    """The default probe sets, cut to 8 probes per stratum."""
+    cut = []
+    for modality in ("image", "text"):
+        whole = default_probes(modality)
+        some = [p for s in ("natural", "mixed", "noise") for p in whole.stratum(s)[:8]]
+        cut.append(ProbeSet(f"small-{modality}", modality, tuple(some)))
+    return cut
+
+
+def tiny_folder(root: Path) -> Path:
+    """Four sound models of both modalities."""
+    tiny.save(root / "a" / "vit", tiny.build("vit", "ViTForImageClassification"))
+    tiny.save(root / "a" / "resnet", tiny.build("resnet", "ResNetForImageClassification"))
+    tiny.save(root / "b" / "bert", tiny.build("bert"))
+    tiny.save(root / "b" / "deep" / "gpt2", tiny.build("gpt2", "GPT2LMHeadModel"))
+    return root
+
+
+def working(method: str) -> list[int]:
+    """Process ids of actors that are inside this method right now (Ray puts the call in the process title)."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            title = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+        except OSError:
+            continue
+        if title.startswith("ray::") and title.endswith(f"Worker.{method}"):
+            found.append(int(entry.name))
+    return found

@@ -1,0 +1,124 @@
+"""Rows: what the table keeps of a model comes back as it was."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from provray.fingerprints.weights import TensorMark
+from provray.index.row import SCHEMA, STATUSES, Row, row_from_plain, rows_to_table
+
+
+def _full() -> Row:
+    """A row with something in every column."""
+    return Row(
+        model="family/child",
+        revision="r1",
+        kind="dna",
+        space="dna-1",
+        status="ok",
+        reason="a reason",
+        location="somewhere",
+        declared='{"base_model": "ü"}',
+        modality="image",
+        model_type="vit",
+        architecture="ViTModel",
+        parameters=2**33,
+        bytes=2**35,
+        weights_digest="d" * 64,
+        probes="p" * 64,
+        readouts=("noise@0", "noise@1"),
+        vectors=np.random.default_rng(0).standard_normal((2, 5)).astype(np.float32),
+        scales=(1.0, float("nan"), 1e-300),
+        tensors=(
+            TensorMark("a.weight", (3, 4), "0" * 16, 0.5, 0.25),
+            TensorMark("b", (), "f", 0, 1),
+        ),
+        warnings=("first", "second"),
+        device="cpu",
+        dtype="float32",
+        seconds=1.25,
+        created=datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
+        provray="0.1",
+    )
+
+
+def _assert_equal(a: Row, b: Row) -> None:
+    for field in fields(Row):
+        ours, theirs = getattr(a, field.name), getattr(b, field.name)
+        if field.name in ("vectors", "scales"):
+            np.testing.assert_array_equal(ours, theirs)
+        else:
+            assert ours == theirs, field.name
+
+
+def test_every_column_comes_back() -> None:
+    row = _full()
+    default = Row("", "", "", "")
+    blank = [f.name for f in fields(Row) if getattr(row, f.name) is getattr(default, f.name)]
+    assert blank == ["status"]  # so that a column added later is added here too
+    (plain,) = rows_to_table([row]).to_pylist()
+    back = row_from_plain(plain)
+    _assert_equal(back, row)
+    assert back.vectors.dtype == np.float32
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_row_without_vectors_comes_back(status: str) -> None:
+    row = Row("m", "r", "dna", "s", status=status, reason="why")
+    (plain,) = rows_to_table([row]).to_pylist()
+    _assert_equal(row_from_plain(plain), row)
+
+
+def test_vectors_are_binary_and_the_schema_says_how_to_read_them() -> None:
+    table = rows_to_table([_full()])
+    field = table.schema.field("vectors")
+    assert field.type == pa.binary()
+    assert field.metadata[b"dtype"] == b"float32"
+    assert field.metadata[b"byteorder"] == b"little"
+    raw, dimensions = table["vectors"][0].as_py(), table["dimensions"][0].as_py()
+    np.testing.assert_array_equal(
+        np.frombuffer(raw, "<f4").reshape(-1, dimensions), _full().vectors
+    )
+
+
+def test_vectors_of_another_layout_are_stored_in_the_stated_one() -> None:
+    vectors = np.asfortranarray(np.arange(6, dtype=">f8").reshape(2, 3))
+    row = Row("m", "r", "dna", "s", readouts=("a", "b"), vectors=vectors)  # type: ignore[arg-type]
+    (plain,) = rows_to_table([row]).to_pylist()
+    np.testing.assert_array_equal(row_from_plain(plain).vectors, [[0, 1, 2], [3, 4, 5]])
+
+
+def test_columns_that_were_not_read_keep_their_defaults() -> None:
+    columns = ["model", "revision", "kind", "space", "status", "readouts", "created"]
+    (plain,) = rows_to_table([_full()]).select(columns).to_pylist()
+    back = row_from_plain(plain)
+    assert back.key == _full().key
+    assert back.readouts == ()  # readouts without their vectors would not fit
+    assert back.tensors == ()
+
+
+def test_a_readout_by_name() -> None:
+    row = _full()
+    np.testing.assert_array_equal(row.vector("noise@1"), row.vectors[1])
+    assert row.vector("mixed@1") is None
+
+
+def test_key_is_model_revision_and_space() -> None:
+    assert _full().key == ("family/child", "r1", "dna-1")
+
+
+def test_what_is_no_row_is_an_error() -> None:
+    with pytest.raises(ValueError, match="'fine'"):
+        Row("m", "r", "dna", "s", status="fine")
+    with pytest.raises(ValueError, match="2 readouts"):
+        Row("m", "r", "dna", "s", readouts=("a", "b"), vectors=np.zeros((1, 4), np.float32))
+
+
+def test_schema_keeps_keys_from_being_empty() -> None:
+    required = {f.name for f in SCHEMA if not f.nullable}
+    assert required == {"model", "revision", "kind", "space", "status", "created"}
