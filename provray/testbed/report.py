@@ -45,6 +45,10 @@ _SHAPES = (
 )  # fmt: skip
 
 
+_OUTCOME_ROOM = {"right": 36, "wrong": 44, "reported": 56}
+"""Pixels that an outcome takes from the name beside it."""
+
+
 @dataclass(frozen=True)
 class Label:
     """The words in one box of the tree, shortened to fit. `full`: its tooltip. `inherits`: weights from its parent."""
@@ -217,17 +221,18 @@ def _tree(kind: str, result: DemoResult, drawing: TreeDrawing, outcomes: dict[st
         member = box.member
         owner, _, name = member.model.rpartition("/")
         outcome = outcomes.get(member.model, "")
-        notes = [*([owner] if owner else []), member.relation]
         if outcome == "wrong":
-            notes.append(outcome_of(said[member.model])[1])
-        elif member.fidelity is not None:
-            notes.append(f"agrees {_percent(member.fidelity)}")
-        elif member.accuracy is not None:
-            notes.append(f"accuracy {_percent(member.accuracy)}")
-        room = box.width - (54 if outcome == "right" else 72 if outcome else 20)
+            notes = [member.relation, outcome_of(said[member.model])[1]]
+        else:
+            notes = [*([owner] if owner else []), member.relation]
+            if member.fidelity is not None:
+                notes.append(f"agrees {_percent(member.fidelity)}")
+            elif member.accuracy is not None:
+                notes.append(f"accuracy {_percent(member.accuracy)}")
+        room = box.width - 20
         labels[member.model] = Label(
-            fit(name or member.model, box.width - 20 if not outcome else room, 13),
-            fit(" · ".join(notes), room if outcome != "wrong" else box.width - 20, 11),
+            fit(name or member.model, room - _OUTCOME_ROOM.get(outcome, 0), 13),
+            fit(" · ".join(notes), room, 11, bold=outcome == "wrong"),
             _described(member, owner) + (f"; {outcome}" if outcome else ""),
             outcome,
             member.relation not in NO_WEIGHTS,
