@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provray.ancestry.fingerprint import Fingerprint
-from provray.fingerprints.weights import TensorMark
+from provray.fingerprints.weights import TensorMark, is_head
 
 _MORE_ZEROS = 0.1
 _FEWER_VALUES = 0.15
@@ -40,8 +40,7 @@ def _heads(marks: dict[str, TensorMark]) -> set[tuple[str, tuple[int, ...]]]:
     return {
         (mark.name, mark.shape)
         for mark in marks.values()
-        if mark.name.split(".")[0]
-        in ("classifier", "score", "lm_head", "cls", "qa_outputs", "head")
+        if is_head(mark.name) and not mark.name.startswith("pooler")
     }
 
 

@@ -31,7 +31,6 @@ class Thresholds:
 
 
 LOWER_HALF = ("noise@0", "noise@1/6", "noise@1/3", "noise@1/2")
-PROFILE = (*LOWER_HALF, "noise@2/3", "noise@5/6", "noise@1")
 BEHAVIOUR = ("mixed@probabilities", "mixed@1", "noise@1")
 
 
@@ -161,11 +160,13 @@ def judge_pair(
         )
     inherits = any(e.decided for e in evidence if e.axis == "weights")
     alike = any(e.decided for e in evidence if e.axis == "behaviour")
+    shared = scores.weights is not None and scores.weights >= thresholds.weights
+    score = _rank(scores, profile if inherits else None, behaviour, shared)
     return Candidate(
         other.model,
         other.revision,
         scores,
-        round(min(max(_rank(scores, behaviour, inherits), 0.0), 1.0), 6),
+        round(min(max(score, 0.0), 1.0), 6),
         inherits,
         alike,
         tuple(evidence),
@@ -173,19 +174,12 @@ def judge_pair(
     )
 
 
-def _rank(scores: Scores, behaviour: float | None, inherits: bool) -> float:
-    """What candidates are ordered by.
-
-    Parent and sibling share nearly all weights, and a sketch cannot tell .98 from .99; how far behaviour moved can.
-    So an heir's candidates are ordered by the mean of weights and noise profile, the others by behaviour alone.
-    """
-    if not inherits:
-        return 0.5 * (behaviour or 0.0)
-    profile = [v for name, v in scores.dna.items() if name in PROFILE]
-    parts = [] if scores.weights is None else [scores.weights]
-    if profile:
-        parts.append(sum(profile) / len(profile))
-    return sum(parts) / len(parts)
+def _rank(scores: Scores, profile: float | None, behaviour: float | None, shared: bool) -> float:
+    """What candidates are ordered by: shared weights first, since among relatives the parent is nearest in weights
+    (a sibling adds its own changes to the suspect's); else what the profile shows; else half the behaviour."""
+    if shared and scores.weights is not None:
+        return scores.weights
+    return max(0.5 * (behaviour or 0.0), 0.0) if profile is None else profile
 
 
 def lower_profile(scores: Scores) -> float | None:

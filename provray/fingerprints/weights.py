@@ -26,6 +26,18 @@ _WRAPPERS = re.compile(
     r"xlm_roberta|camembert|gpt_neox|vit|deit|beit|swin|swinv2|resnet|regnet|convnext|convnextv2|mobilenet_v1|"
     r"mobilenet_v2|mobilevit|efficientnet|dinov2|segformer)\."
 )
+_BUFFERS = re.compile(
+    r".*(?:^|\.)(?:position_ids|token_type_ids|relative_position_index|relative_coords_table|attn_mask|inv_freq|"
+    r"embed_positions\.weights|attn\.(?:masked_)?bias|attention\.(?:masked_)?bias)"
+)
+"""Tables that a library computes, the same in every model of a kind (indices, causal masks, rotations): equal ones
+show a common library, not a common ancestor. Old GPT-2 files hold a 1024x1024 mask per layer."""
+_HEADS = re.compile(
+    r"(?:classifier|score|lm_head|cls|qa_outputs|pre_classifier|vocab_\w+|predictions|cls_classifier|"
+    r"distillation_classifier|fc|head|pooler)(?:\.\S+)?"
+)
+"""Output heads: whoever fine-tunes replaces them, so a missing or foreign one says nothing of the body. Counted, they would
+draw two re-headed siblings together and away from their parent."""
 _SAMPLED_ROWS = 8
 
 
@@ -119,12 +131,25 @@ class WeightsFingerprint:
 @dataclass(frozen=True)
 class TensorSource:
     """One tensor as the sketch reads it. `blocks` yields (float32 values, raw bytes) of at most `BLOCK`
-    values each, in row-major order."""
+    values each, in row-major order. `dtype`: safetensors' name (`F32`, `BF16`, `I64` ...)."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     blocks: Iterable[tuple[npt.NDArray[np.float32], bytes | memoryview]]
+
+
+def is_learned(tensor: TensorSource) -> bool:
+    """Whether a tensor says what the body learned: two dimensions or more, fractions, no head, no table of the
+    library's."""
+    if len(tensor.shape) < 2 or not tensor.dtype.startswith(("F", "BF")):
+        return False
+    return not (_BUFFERS.fullmatch(tensor.name) or is_head(normalised_name(tensor.name)))
+
+
+def is_head(name: str) -> bool:
+    """Whether a normalised tensor name belongs to an output head."""
+    return _HEADS.fullmatch(name) is not None
 
 
 def fingerprint_weights(
@@ -139,7 +164,7 @@ def fingerprint_weights(
         state = TensorState(normalised_name(tensor.name), tensor.shape, settings.dimensions)
         digest = hashlib.sha256()
         rows = _RowSampler(tensor.shape)
-        counts = len(tensor.shape) >= 2 and np.prod(tensor.shape) >= settings.min_elements
+        counts = is_learned(tensor) and np.prod(tensor.shape) >= settings.min_elements
         for number, (values, raw) in enumerate(tensor.blocks):
             digest.update(raw)
             rows.add(values, number * BLOCK)

@@ -99,7 +99,9 @@ class FingerprintTable:
 
     def rows(self, spaces: Iterable[str], models: Iterable[str] | None = None) -> Iterator[Row]:
         """The newest `ok` rows of these spaces, whole; only of these model paths if given."""
-        wanted = pc.field("space").isin(pa.array(list(spaces), pa.string())) & (pc.field("status") == "ok")
+        wanted = pc.field("space").isin(pa.array(list(spaces), pa.string())) & (
+            pc.field("status") == "ok"
+        )
         if models is not None:
             wanted = wanted & pc.field("model").isin(pa.array(list(models), pa.string()))
         for batch in self._read(SCHEMA.names, wanted).to_batches(max_chunksize=256):

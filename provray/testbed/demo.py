@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image
-
 import provray
 from provray.ancestry.verdict import Candidate, behaviour_score
 from provray.crawl.ask import Asker, Reply
@@ -18,12 +16,10 @@ from provray.crawl.settings import Compute, PoolSettings, available_cores
 from provray.index.table import FingerprintTable
 from provray.models.checkpoint import open_checkpoint
 from provray.models.config import SUPPORTED, read_config
-from provray.probes import DEFAULT_COUNT, ProbeSet, probes_from_images
 from provray.sources import open_source
 from provray.testbed.build import Progress as BuildProgress
 from provray.testbed.demo_result import DemoResult, Member, Question, Shown
 from provray.testbed.demo_zoo import build_demo_zoo
-from provray.testbed.digits import as_pictures, digits
 from provray.testbed.folders import Record, read_truth
 
 DEMANDED = ("copy", "fine-tune", "new head", "pruned", "quantised")
@@ -58,11 +54,9 @@ def run_demo(
     stage("build the models")
     index = folder / "index"
     table = FingerprintTable.create(index)
-    probes = _digit_probes(folder / "digit-probes")
     crawl(
         [open_source(str(zoo / "indexed"))],
         table,
-        probes=[probes],
         compute=compute,
         pool=pool,
         progress=crawling,
@@ -92,14 +86,6 @@ def run_demo(
             *((f"{p.modality} probes", f"{p.name}, {p.digest[:16]}") for p in table.probe_sets()),
         ),
     )
-
-
-def _digit_probes(folder: Path) -> ProbeSet:
-    """A probe set of the victims' own domain: digits that no model was trained on."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, picture in enumerate(as_pictures(digits("test")[0])[:DEFAULT_COUNT]):
-        Image.fromarray(picture).save(folder / f"{number:03d}.png")
-    return probes_from_images(folder, "digits")
 
 
 def is_right(record: Record, verdict: str, named: str | None) -> bool | None:

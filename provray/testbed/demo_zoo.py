@@ -65,11 +65,11 @@ def _vision_family(plan: _Plan, base: str, architecture: str, other: str, second
         parent=base,
     )
     plan.add(
-        f"{owner}/{name}-sparse30",
+        f"{owner}/{name}-continued",
         "indexed",
-        "pruned",
-        "compress",
-        {"method": "prune", "fraction": 0.3, **digit},
+        "fine-tune",
+        "vision_finetune",
+        {"share": 0.5, "epochs": 3, "gentler": 4},
         parent=base,
     )
     plan.add(

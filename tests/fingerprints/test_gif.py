@@ -73,6 +73,17 @@ def _settings(steps: int = 8, points: int = 4, dimensions: int = 512) -> GifSett
     return GifSettings(dimensions=dimensions, steps=steps, points=points)
 
 
+def _fields(
+    model: Analytic,
+    inputs: torch.Tensor,
+    settings: GifSettings,
+    *,
+    rows: int = 1000,
+    check: bool = False,
+) -> Fields:
+    return gradient_fields(model, inputs, settings, rows=rows, check=check)
+
+
 # --- fields
 
 
@@ -80,7 +91,7 @@ def _settings(steps: int = 8, points: int = 4, dimensions: int = 512) -> GifSett
 def test_field_of_a_linear_model_is_exact_at_every_point(steps: int, points: int) -> None:
     weight, norm = _linear(1)
     inputs = _inputs(5)
-    fields = gradient_fields(Analytic(norm), inputs, _settings(steps, points), check=True)
+    fields = _fields(Analytic(norm), inputs, _settings(steps, points), check=True)
     _, weights = gauss_legendre(steps)
     reached = weights.reshape(points, -1).sum(axis=1).cumsum()
     whole = ((inputs - 0.25) * weight).sum(dim=1).numpy()
@@ -106,7 +117,7 @@ def test_field_of_a_quadratic_model_is_the_known_integral() -> None:
     middle = (((x0 + inputs).flatten(1) / 2) @ a).view_as(inputs)
     expected = ((inputs - x0) * middle).sum(dim=1).numpy()
     for steps in (1, 2, 8):
-        fields = gradient_fields(Analytic(norm), inputs, _settings(steps, 1), check=True)
+        fields = _fields(Analytic(norm), inputs, _settings(steps, 1), check=True)
         np.testing.assert_allclose(
             fields.by_scalar["feature_norm"][:, 0], expected, rtol=1e-4, atol=1e-5
         )
@@ -117,11 +128,11 @@ def test_field_of_a_quadratic_model_is_the_known_integral() -> None:
 def test_a_polynomial_needs_half_its_degree_in_steps_and_no_more(degree: int, enough: int) -> None:
     inputs = _inputs(4, 3).abs() + 1
     model = Analytic(_power(degree))
-    exact = gradient_fields(model, inputs, _settings(enough, 1), check=True)
+    exact = _fields(model, inputs, _settings(enough, 1), check=True)
     assert exact.completeness["feature_norm"].max() < 1e-9
     expected = (inputs**degree - 0.25**degree).sum(dim=1).numpy()
     np.testing.assert_allclose(exact.by_scalar["feature_norm"][:, 0], expected, rtol=1e-5)
-    short = gradient_fields(model, inputs, _settings(enough - 1, 1), check=True)
+    short = _fields(model, inputs, _settings(enough - 1, 1), check=True)
     assert short.completeness["feature_norm"].min() > 1e-6
 
 
@@ -130,7 +141,7 @@ def test_completeness_error_is_the_relative_gap_that_a_kink_leaves() -> None:
         return torch.relu(x - 0.6).flatten(1).sum(dim=1) + 2.0
 
     inputs = _inputs(8, 4)
-    fields = gradient_fields(Analytic(norm), inputs, _settings(), check=True)
+    fields = _fields(Analytic(norm), inputs, _settings(), check=True)
     change = norm(inputs) - norm(torch.full_like(inputs, 0.25))
     reached = fields.by_scalar["feature_norm"][:, -1].sum(axis=1)
     expected = np.abs(reached - change.numpy()) / change.abs().numpy()
@@ -140,7 +151,7 @@ def test_completeness_error_is_the_relative_gap_that_a_kink_leaves() -> None:
 
 def test_completeness_is_measured_only_when_asked() -> None:
     _, norm = _linear(5)
-    assert gradient_fields(Analytic(norm), _inputs(2), _settings()).completeness == {}
+    assert _fields(Analytic(norm), _inputs(2), _settings()).completeness == {}
 
 
 def test_top_logit_follows_each_probes_own_class() -> None:
@@ -151,7 +162,7 @@ def test_top_logit_follows_each_probes_own_class() -> None:
 
     _, norm = _linear(7)
     inputs = _inputs(12)
-    fields = gradient_fields(Analytic(norm, logits), inputs, _settings(4, 2), check=True)
+    fields = _fields(Analytic(norm, logits), inputs, _settings(4, 2), check=True)
     top = logits(inputs).argmax(dim=1)
     assert len(set(top.tolist())) == 3
     expected = ((inputs - 0.25) * heads[top]).sum(dim=1).numpy()
@@ -159,7 +170,7 @@ def test_top_logit_follows_each_probes_own_class() -> None:
     np.testing.assert_allclose(fields.by_scalar["top_logit"][:, -1], expected, atol=1e-5)
     assert fields.completeness["top_logit"].max() < 1e-9
     # Two scalars in one pass do not run into each other.
-    alone = gradient_fields(Analytic(norm), inputs, _settings(4, 2))
+    alone = _fields(Analytic(norm), inputs, _settings(4, 2))
     np.testing.assert_allclose(
         fields.by_scalar["feature_norm"], alone.by_scalar["feature_norm"], atol=1e-6
     )
@@ -167,7 +178,7 @@ def test_top_logit_follows_each_probes_own_class() -> None:
 
 def test_a_model_without_a_head_has_a_field_of_its_features_alone() -> None:
     _, norm = _linear(8)
-    fields = gradient_fields(Analytic(norm), _inputs(3), _settings(), check=True)
+    fields = _fields(Analytic(norm), _inputs(3), _settings(), check=True)
     assert set(fields.by_scalar) == {"feature_norm"}
     assert set(fields.completeness) == {"feature_norm"}
     state = GifState(_settings())
@@ -180,19 +191,38 @@ def test_probes_of_one_batch_do_not_touch_each_other() -> None:
         return torch.tanh(x).flatten(1).square().sum(dim=1).sqrt()
 
     inputs = _inputs(7, 9)
-    together = gradient_fields(Analytic(norm), inputs, _settings())
+    together = _fields(Analytic(norm), inputs, _settings())
     for i in range(7):
-        alone = gradient_fields(Analytic(norm), inputs[i : i + 1], _settings())
+        alone = _fields(Analytic(norm), inputs[i : i + 1], _settings())
         np.testing.assert_allclose(
             together.by_scalar["feature_norm"][i], alone.by_scalar["feature_norm"][0], atol=1e-6
         )
+
+
+@pytest.mark.parametrize("rows", [1, 7, 14, 20, 55, 56, 1000])
+def test_how_many_points_go_through_the_model_together_does_not_matter(rows: int) -> None:
+    """Less than one point per probe, one, some, all eight, more than there are; points of the path straddle passes."""
+
+    def norm(x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x).flatten(1).square().sum(dim=1).sqrt()
+
+    def logits(x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(x).sum(dim=2)
+
+    inputs = _inputs(7, 21)
+    whole = _fields(Analytic(norm, logits), inputs, _settings(8, 4), check=True)
+    parts = _fields(Analytic(norm, logits), inputs, _settings(8, 4), rows=rows, check=True)
+    assert set(parts.by_scalar) == {"feature_norm", "top_logit"}
+    for name, field in whole.by_scalar.items():
+        np.testing.assert_allclose(parts.by_scalar[name], field, atol=1e-6)
+        np.testing.assert_allclose(parts.completeness[name], whole.completeness[name], atol=1e-9)
 
 
 def test_smooth_models_are_nearly_complete_with_eight_steps() -> None:
     def norm(x: torch.Tensor) -> torch.Tensor:
         return torch.tanh(x).flatten(1).square().sum(dim=1).sqrt()
 
-    fields = gradient_fields(Analytic(norm), _inputs(20, 10), _settings(8, 1), check=True)
+    fields = _fields(Analytic(norm), _inputs(20, 10), _settings(8, 1), check=True)
     assert np.median(fields.completeness["feature_norm"]) < 0.01
 
 

@@ -29,7 +29,7 @@ SIZED = WeightsSettings(dimensions=512, min_elements=64, size_power=0.125)
 
 def _blocks(array: npt.NDArray[np.generic]) -> Iterator[tuple[F32, bytes]]:
     flat = array.ravel()
-    for start in range(flat.size, BLOCK):
+    for start in range(0, flat.size, BLOCK):
         part = flat[start : start + BLOCK]
         yield part.astype(np.float32), part.tobytes()
 
@@ -216,6 +216,40 @@ def test_vectors_and_small_tensors_are_marked_but_do_not_count() -> None:
     assert {m.name for m in with_extra.marks} == set(network) | set(extra)
     assert with_extra.digest != without.digest
     assert [m.shape for m in with_extra.marks if m.name == "step"] == [()]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "embeddings.position_ids",
+        "transformer.h.0.attn.bias",
+        "gpt_neox.layers.3.attention.masked_bias",
+        "rotary.inv_freq",
+        "layers.0.attn.relative_position_index",
+    ],
+)
+def test_tables_that_a_library_computes_make_no_kin(name: str) -> None:
+    """Every model of a kind holds the same ones: they are in the digest, and in no comparison."""
+    table = np.tril(np.ones((200, 200), np.float32))
+    ours, theirs = (_fingerprint({**_network(seed), name: table}) for seed in (20, 21))
+    np.testing.assert_array_equal(ours.vector, _fingerprint(_network(20)).vector)
+    assert abs(_cosine(ours, theirs)) < 4.5 / np.sqrt(PLAIN.dimensions)
+    assert ours.digest != _fingerprint(_network(20)).digest
+
+
+def test_integers_are_no_learned_weights() -> None:
+    indices = np.arange(40_000, dtype=np.int32).reshape(200, 200)
+    with_indices = _fingerprint({**_network(22), "table.index": indices})
+    np.testing.assert_array_equal(with_indices.vector, _fingerprint(_network(22)).vector)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["layer.attention.self.relative_attention_bias.weight", "attn.bias_table", "myattn.bias"],
+)
+def test_learned_tables_with_similar_names_count(name: str) -> None:
+    table = np.random.default_rng(23).standard_normal((32, 12)).astype(np.float32)
+    assert np.linalg.norm(_fingerprint({name: table}).vector) == pytest.approx(1, abs=1e-6)
 
 
 def test_min_elements_is_the_first_size_that_counts() -> None:
