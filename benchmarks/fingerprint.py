@@ -48,7 +48,9 @@ PAPER_POINTS = 50
 
 def main() -> None:
     """Run the three measurements and print them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
@@ -219,12 +221,18 @@ def _paper_field(model: Any, probe: Any) -> np.ndarray:
 def _memory(name: str, folder: Path) -> dict[str, Any]:
     """Peak memory of a fresh process that fingerprints one model."""
     done = subprocess.run(
-        [sys.executable, __file__, "--memory-of", str(folder)], capture_output=True, text=True, check=True
+        [sys.executable, __file__, "--memory-of", str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     figures: dict[str, Any] = {"model": name, **json.loads(done.stdout)}
     bound = 2 * figures["weights_bytes"] + 2**30
     figures["share_of_bound"] = round(figures["peak_bytes"] / bound, 3)
-    print(f"{name}: peak {figures['peak_bytes'] / 2**20:.0f} MiB, bound {bound / 2**20:.0f} MiB", flush=True)
+    print(
+        f"{name}: peak {figures['peak_bytes'] / 2**20:.0f} MiB, bound {bound / 2**20:.0f} MiB",
+        flush=True,
+    )
     return figures
 
 

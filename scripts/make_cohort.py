@@ -41,7 +41,9 @@ def main(folder: Path) -> None:
                 raise SystemExit(f"only {size} unrelated models in {space}, {MINIMUM} are needed")
             print(space, size, "models,", len(means), "readouts")
             kept[f"{space}/size"] = np.array([size], np.float32)
-            kept.update({f"{space}/{name}": mean.astype(np.float32) for name, mean in means.items()})
+            kept.update(
+                {f"{space}/{name}": mean.astype(np.float32) for name, mean in means.items()}
+            )
     target = Path(provray.__file__).parent / "ancestry" / "data" / "cohort.safetensors"
     target.parent.mkdir(exist_ok=True)
     save_file(kept, target)

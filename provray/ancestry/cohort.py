@@ -50,6 +50,11 @@ class Cohort:
         return centred
 
 
+def cohort_of(row: Row, cohorts: Mapping[str, Cohort]) -> Cohort:
+    """The cohort of a row's space; an empty one, which centres nothing, where there is none."""
+    return cohorts.get(row.space, Cohort(row.space, {}, 0, "none"))
+
+
 def families(fingerprints: Sequence[Fingerprint]) -> list[int]:
     """A family number for each model: models whose weights sketches are alike, directly or through others, share it."""
     family = list(range(len(fingerprints)))

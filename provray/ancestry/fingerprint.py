@@ -39,16 +39,16 @@ def assemble(rows: Iterable[Row]) -> list[Fingerprint]:
     Sorted by model.
     """
     found: dict[tuple[str, str], Fingerprint] = {}
-    newest: dict[str, tuple[float, str]] = {}
+    newest: dict[str, tuple[bool, float, str]] = {}
     for row in rows:
         key = (row.model, row.revision)
         known = found.get(key, Fingerprint(row.model, row.revision))
         changed: dict[str, Any] = {row.kind: row}
         found[key] = replace(known, **changed)
-        stamp = (row.created.timestamp(), row.revision)
-        if row.kind == "weights":
-            newest[row.model] = max(newest.get(row.model, stamp), stamp)
+        # Weights come first and once; a late second try at the behaviour makes no revision newer.
+        stamp = (row.kind == "weights", row.created.timestamp(), row.revision)
+        newest[row.model] = max(newest.get(row.model, stamp), stamp)
     return sorted(
-        (f for f in found.values() if newest.get(f.model, (0.0, f.revision))[1] == f.revision),
+        (f for f in found.values() if newest[f.model][-1] == f.revision),
         key=lambda f: f.model,
     )

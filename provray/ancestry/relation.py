@@ -26,10 +26,11 @@ def guess_relation(suspect: Fingerprint, other: Fingerprint) -> str:
     ]
     if not shared:
         return "unknown"
-    if _mean(a.zeros - b.zeros for a, b in shared) > _MORE_ZEROS:
-        return "pruned"
+    # Rounding first: it makes zeros too, while pruning leaves as many different values among the others.
     if _mean(b.distinct - a.distinct for a, b in shared) > _FEWER_VALUES:
         return "quantised"
+    if _mean(a.zeros - b.zeros for a, b in shared) > _MORE_ZEROS:
+        return "pruned"
     if _heads(ours) != _heads(theirs):
         return "new head"
     return "fine-tune"

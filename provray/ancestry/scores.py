@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from provray.ancestry.cohort import Cohort
+from provray.ancestry.cohort import Cohort, cohort_of
 from provray.ancestry.fingerprint import Fingerprint
 from provray.fingerprints.space import require_same
 
@@ -36,7 +36,7 @@ def compare(a: Fingerprint, b: Fingerprint, cohorts: Mapping[str, Cohort]) -> Sc
         if ours is None or theirs is None or ours.modality != theirs.modality:
             continue
         require_same(ours.space, theirs.space, what=f"{kind} of {a.model} and {b.model}")
-        cohort = cohorts.get(ours.space, Cohort(ours.space, {}, 0, "none"))
+        cohort = cohort_of(ours, cohorts)
         centred_a, centred_b = cohort.centre(ours), cohort.centre(theirs)
         for name in centred_a.keys() & centred_b.keys():
             found[name] = float(centred_a[name] @ centred_b[name])

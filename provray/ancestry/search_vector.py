@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from provray.ancestry.cohort import Cohort
+from provray.ancestry.cohort import Cohort, cohort_of
 from provray.ancestry.fingerprint import Fingerprint
 from provray.fingerprints.sketch import unit
 
@@ -27,7 +27,7 @@ def behaviour_vector(
     """Search vector of a model's behaviour, shape (1024,); zero if it has none."""
     parts = []
     for row, names in ((fingerprint.dna, DNA_READOUTS), (fingerprint.gif, GIF_READOUTS)):
-        centred = cohorts[row.space].centre(row) if row is not None else {}
+        centred = cohort_of(row, cohorts).centre(row) if row is not None else {}
         for name in names:
             parts.append(_fold(centred[name]) if name in centred else np.zeros(_PART))
     return (np.concatenate(parts) / np.sqrt(len(parts))).astype(np.float32)
@@ -44,4 +44,4 @@ def _fold(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """A count-sketch of 2^k buckets folded to `_PART`: neighbouring halves added; unit norm again."""
     while vector.size > _PART:
         vector = vector[: vector.size // 2] + vector[vector.size // 2 :]
-    return unit(vector)
+    return unit(np.pad(vector, (0, _PART - vector.size)))

@@ -142,7 +142,7 @@ def _pack(cohorts: dict[str, Cohort], searches: dict[str, SearchIndex]) -> dict[
 def _unpack(
     contents: dict[str, bytes] | None,
 ) -> tuple[dict[str, Cohort], dict[str, SearchIndex]] | None:
-    if contents is None:
+    if contents is None or "listing.json" not in contents:
         return None
     listing = json.loads(contents["listing.json"])
     means: dict[str, dict[str, npt.NDArray[np.float64]]] = {}

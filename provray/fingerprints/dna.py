@@ -26,6 +26,8 @@ from provray.fingerprints.settings import STRATA, DnaSettings
 from provray.fingerprints.sketch import unit
 
 PROBABILITIES = "probabilities"
+_ROUNDING = 1e-12
+"""Share of a readout's squares below which its spread over probes is float32 rounding (eps² is 1.4e-14)."""
 
 
 def depth_name(depth: float) -> str:
@@ -162,7 +164,10 @@ class DnaState:
             total = state.total.cpu()
             centred = state.projected.cpu() - torch.outer(stratum.total, total) / stratum.count
             z = (centred[:m] * centred[m:]).sum(dim=1).numpy()
-            trace = state.squares - float(total @ total) / stratum.count
+            trace = max(state.squares - float(total @ total) / stratum.count, 0.0)
+            if trace <= _ROUNDING * state.squares:
+                # The model does not react: what is left is rounding, which must not become a direction.
+                z, trace = np.zeros(m), 0.0
             vectors.append(z)
             scales.append(
                 (float(np.linalg.norm(z)) / np.sqrt(m) / stratum.count, trace / stratum.count)

@@ -52,8 +52,9 @@ class BlockSketcher:
 
     Every block of `BLOCK` values is put in one fixed random order and cut into rows of `dimensions`: a value's place in its row
     is its bucket, so buckets are balanced and no structure of the tensor (rows, columns) lines up
-    with them. Signs are fresh for each block. Costs a gather and a multiply-add per value, where hashing each
-    index costs ten times that.
+    with them. Signs are fresh for each block, and so is a rotation of the buckets: without it, values at the
+    same place of two tensors would always share one, and small tensors disturb each other more than by chance.
+    Costs a gather and a multiply-add per value, where hashing each index costs ten times that.
     """
 
     def __init__(self, dimensions: int) -> None:
@@ -65,10 +66,14 @@ class BlockSketcher:
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Sketch of block `number` of the vector with hash stream `key`, and the sketch of all ones there.
 
-        block: shape (n,), n <= BLOCK. Returns two arrays of shape (dimensions,).
+        block: shape (n,), n <= BLOCK, and n = BLOCK but for a vector's last one. Returns two arrays of shape (dimensions,).
         """
         n = block.size
-        sign = signs(key_of(key, number), BLOCK)
+        if n > BLOCK:
+            raise ValueError(f"a block holds at most {BLOCK} values, got {n}")
+        stream = key_of(key, number)
+        sign = signs(stream, BLOCK)
+        turn = stream % self.dimensions
         if n < BLOCK:
             # Values past the end are zero and so are their signs: they count for nothing in either sketch.
             block = np.concatenate([block, np.zeros(BLOCK - n, np.float32)])
@@ -77,6 +82,6 @@ class BlockSketcher:
         ordered *= sign
         shape = (-1, self.dimensions)
         return (
-            ordered.reshape(shape).sum(axis=0, dtype=np.float64),
-            sign.reshape(shape).sum(axis=0, dtype=np.int64).astype(np.float64),
+            np.roll(ordered.reshape(shape).sum(axis=0, dtype=np.float64), turn),
+            np.roll(sign.reshape(shape).sum(axis=0, dtype=np.int64).astype(np.float64), turn),
         )

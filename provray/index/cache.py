@@ -22,7 +22,7 @@ def load(folder: Path) -> dict[str, bytes] | None:
         if not isinstance(sealed, dict) or any("/" in name for name in sealed):
             return None
         contents = {name: (folder / name).read_bytes() for name in sealed}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     for name, content in contents.items():
         if hashlib.sha256(content).hexdigest() != sealed[name]:

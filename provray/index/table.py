@@ -81,9 +81,13 @@ class FingerprintTable:
             known = self.keys()
             rows = [row for row in rows if known.get(row.key) not in ("ok", row.status)]
         if rows:
+            seen = self.version
             write_deltalake(self._delta, rows_to_table(list(rows)), mode="append")
             self.refresh()
-        self._written = self.version
+            # Anyone else's commit beside ours holds keys that were not looked at yet.
+            self._written = self.version if self.version == seen + 1 else -1
+        else:
+            self._written = self.version
         return self.version
 
     def keys(self, status: str | None = None) -> dict[Key, str]:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from provray.fingerprints.seeds import integers, key_of, permutation
 from provray.probes.probe import Modality, Probe, make_probe
@@ -59,8 +59,13 @@ def probes_from_images(folder: Path, name: str, count: int = DEFAULT_COUNT) -> P
     if not folder.is_dir():
         raise ProbeSetError(f"--images {folder} is not a folder")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _IMAGE_ENDINGS)
-    order = permutation(key_of("own-images", len(paths)), len(paths))[:count]
-    return _images(name, _distinct([_read_image(paths[i]) for i in sorted(order)]), count)
+    chosen: dict[str, tuple[int, Pixels]] = {}
+    for i in permutation(key_of("own-images", len(paths)), len(paths)).tolist():
+        if len(chosen) == count:
+            break
+        image = _read_image(paths[i])
+        chosen.setdefault(make_probe("natural", image).id, (i, image))
+    return _images(name, [image for _, image in sorted(chosen.values(), key=lambda c: c[0])], count)
 
 
 def probes_from_texts(file: Path, name: str, count: int = DEFAULT_COUNT) -> ProbeSet:
@@ -168,7 +173,10 @@ def _read_image(path: Path) -> Pixels:
             if opened.width * opened.height > _MAX_IMAGE_PIXELS:
                 raise ProbeSetError(f"{path} has more than {_MAX_IMAGE_PIXELS:,} pixels; reduce it")
             image = opened.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except ProbeSetError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # Pillow's readers of single formats raise all of these for files that are damaged.
         raise ProbeSetError(f"cannot read image {path}: {error}; remove it or repair it") from error
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -176,10 +184,6 @@ def _read_image(path: Path) -> Pixels:
     if side > TILE:
         image = image.resize((TILE, TILE), Image.Resampling.BOX)
     return np.asarray(image, dtype=np.uint8)
-
-
-def _distinct(images: Sequence[Pixels]) -> list[Pixels]:
-    return list({make_probe("natural", image).id: image for image in images}.values())
 
 
 def _material_lines(file: str) -> list[str]:

@@ -149,14 +149,22 @@ def read_probes(path: Path) -> ProbeSet:
         raise ProbeSetError(
             f"{path} is not a probe set of format {_FORMAT}; make one with `provray probes build`"
         )
-    probes = probes_from_rows(table.to_pylist())
-    result = ProbeSet(
-        metadata["provray.name"], cast(Modality, metadata["provray.modality"]), probes
-    )
-    if result.digest != metadata["provray.digest"]:
+    try:
+        probes = probes_from_rows(table.to_pylist())
+        result = ProbeSet(
+            metadata["provray.name"], cast(Modality, metadata["provray.modality"]), probes
+        )
+        written = metadata["provray.digest"]
+    except ProbeSetError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProbeSetError(
+            f"{path} was changed after it was written: {error}; build it again"
+        ) from error
+    if result.digest != written:
         raise ProbeSetError(
             f"{path} was changed after it was written: digest {result.digest[:12]}… instead of "
-            f"{metadata['provray.digest'][:12]}…; build it again"
+            f"{written[:12]}…; build it again"
         )
     return result
 

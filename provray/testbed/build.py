@@ -8,6 +8,7 @@ listed: a model's folder together with its record in `.records/`, written last.
 import hashlib
 import json
 import multiprocessing
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -183,6 +184,16 @@ def _store(zoo: Path, item: Item, key: str, outcome: Outcome, seconds: float) ->
     return stored
 
 
+def _remove_others(zoo: Path, items: Sequence[Item]) -> None:
+    """Remove models that an earlier plan put here and this one does not know: they would be crawled."""
+    expected = {_record_file(zoo, item) for item in items}
+    for file in (zoo / ".records").glob("*.json"):
+        if file not in expected:
+            path = json.loads(file.read_text(encoding="utf-8"))["record"]["path"]
+            shutil.rmtree(zoo / path, ignore_errors=True)
+            file.unlink()
+
+
 def _urgency(items: Mapping[str, Item]) -> dict[str, float]:
     """The cost of the longest chain that starts at each item."""
     urgency: dict[str, float] = {}
@@ -208,12 +219,13 @@ def build(
     """Make all items below `zoo`, write `truth.json`, and return its records in the order of `items`.
 
     `workers` processes of one thread each; 0 makes everything in this process. Items that are there
-    from an earlier build are kept. A failing recipe raises RuntimeError naming its item; what was
-    complete by then stays.
+    from an earlier build are kept; models of an earlier plan that are not in `items` are removed. A
+    failing recipe raises RuntimeError naming its item; what was complete by then stays.
     """
     named = check_items(items)
     keys = item_keys(named)
     urgency = _urgency(named)
+    _remove_others(zoo, items)
     stored: dict[str, dict[str, Any]] = {}
 
     def report(item: Item, kept: bool) -> None:

@@ -82,6 +82,18 @@ def test_complete_models_are_kept_and_changed_ones_made_again(tmp_path: Path) ->
     }
 
 
+def test_models_of_an_earlier_plan_are_removed(tmp_path: Path) -> None:
+    items = family()[:3]
+    build(tmp_path, items, workers=0)
+    foreign = tmp_path / "indexed" / "mine" / "model.safetensors"
+    foreign.parent.mkdir()
+    foreign.write_bytes(b"not ours")
+    records = build(tmp_path, items[:1], workers=0)
+    assert [record.model for record in records] == ["a/base"]
+    assert set(weights(tmp_path)) == {"indexed/a/base/model.safetensors"}
+    assert foreign.is_file()
+
+
 def test_an_interrupted_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make = building._make
 
