@@ -7,8 +7,8 @@ Three measurements, each with both sides in one process and one run, `--threads`
 1. Time per model: probing (readouts of every probe; fields of the GiF probes) against a loop that only tokenises or
    resizes the same inputs, runs the same transformers model on the same batches with hidden states, and takes the
    same gradients at the same points. Runs alternate; the ratio of medians is reported.
-2. GiF against the recipe of the ModelGiF paper done plainly: 50 equal steps, one probe at a time, every cumulative point
-   kept; time, and the rank correlation between both methods' distances over all pairs of models.
+2. GiF against the recipe of the ModelGiF paper done plainly: 50 equal steps, one probe at a time, every cumulative
+   point kept; time, and the rank correlation between both methods' distances over all pairs of models.
 3. Peak memory of a worker process that fingerprints one model: at most 2 x weights + 1 GiB.
 """
 

@@ -3,8 +3,8 @@
     python scripts/make_cohort.py WORK_FOLDER
 
 Trains unrelated image and text models from scratch (`provray.testbed.cohort`), fingerprints them on the default
-probe sets, and keeps the mean unit vector of every readout. No model, seed or data of it appears in a score. Takes about
-five minutes on two cores; run it again whenever a space changes (settings, probes, format).
+probe sets, and keeps the mean unit vector of every readout. No model, seed or data of it appears in a score. Takes
+about five minutes on two cores; run it again whenever a space changes (settings, probes, format).
 """
 
 from __future__ import annotations

@@ -21,9 +21,12 @@ Verdict = Literal["copy", "ancestor", "related", "none"]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Provisional limits. `weights`: cosine of weights sketches from which weights count as inherited. `profile`: lowest
-    score over the lower half of the depth profile on noise probes from which they count as inherited although their
-    names or order changed. `behaviour`: mean of the behaviour scores from which two models behave alike."""
+    """Provisional limits; the data that set them are in docs/thresholds.md.
+
+    weights: cosine of weights sketches from which weights count as inherited. profile: lowest score over the lower half
+    of the depth profile on noise from which they count as inherited although their names or order changed.
+    behaviour: mean of the behaviour scores from which two models behave alike.
+    """
 
     weights: float = 0.4
     profile: float = 0.9

@@ -90,7 +90,8 @@ def print_reply(reply: Reply) -> None:
         for evidence in ancestor.evidence:
             sign = "≥" if evidence.decided else "<"
             out.print(
-                f"    {evidence.axis}: {evidence.score} {evidence.value:.3f} {sign} {evidence.threshold:g}, {evidence.text}",
+                f"    {evidence.axis}: {evidence.score} {evidence.value:.3f} {sign} "
+                f"{evidence.threshold:g}, {evidence.text}",
                 style=None if evidence.decided else "dim",
                 soft_wrap=True,
             )

@@ -64,8 +64,8 @@ def shards_in_object_store(
 ) -> dict[str, list[Any]]:
     """Read the index's copies of these probe sets with Ray Data and lay their shards in the object store.
 
-    One pipeline for all sets. Returns references by modality. Raises ProbeSetError if a copy does not hold the set it is
-    named for.
+    One pipeline for all sets. Returns references by modality. Raises ProbeSetError if a copy does not hold the set
+    it is named for.
     """
     import ray.data
 

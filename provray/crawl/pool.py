@@ -107,7 +107,7 @@ class _Failure:
 
 @dataclass
 class _Task:
-    """One call of a worker. `failure`: why the model could not be probed, when this call only fetches its weights row."""
+    """One call of a worker. `failure`: why the model could not be probed, if this call only fetches its weights row."""
 
     item: WorkItem
     method: str

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Compute:
-    """How a worker computes; none of it changes a fingerprint beyond rounding. `dtype` is float32, or bfloat16
-    for autocast on a GPU. `batch_bytes` bounds the activations of one batch. `max_bytes` is the largest model taken on."""
+    """How a worker computes; none of it changes a fingerprint beyond rounding.
+
+    dtype: float32, or bfloat16 for autocast on a GPU. batch_bytes: bound on the activations of one batch.
+    max_bytes: weights of the largest model taken on.
+    """
 
     device: str = "cpu"
     dtype: str = "float32"

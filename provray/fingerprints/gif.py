@@ -141,8 +141,8 @@ def _ends(
 
 @dataclass(frozen=True)
 class GifFingerprint:
-    """`readouts`: `mixed@top_logit` ...; `vectors`: float32 (readouts, m), unit norm. `completeness`: median relative error
-    per readout, NaN where it was not measured."""
+    """`readouts`: `mixed@top_logit` ...; `vectors`: float32 (readouts, m), unit norm. `completeness`: median relative
+    error per readout, NaN where it was not measured."""
 
     readouts: tuple[str, ...]
     vectors: npt.NDArray[np.float32]

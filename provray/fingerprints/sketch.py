@@ -50,8 +50,8 @@ BLOCK = 65_536
 class BlockSketcher:
     """Count-sketch for hundreds of millions of values: balanced buckets and packed random signs, block by block.
 
-    Every block of `BLOCK` values is put in one fixed random order and cut into rows of `dimensions`: a value's place in its row
-    is its bucket, so buckets are balanced and no structure of the tensor (rows, columns) lines up
+    Every block of `BLOCK` values is put in one fixed random order and cut into rows of `dimensions`: a value's place
+    in its row is its bucket, so buckets are balanced and no structure of the tensor (rows, columns) lines up
     with them. Signs are fresh for each block, and so is a rotation of the buckets: without it, values at the
     same place of two tensors would always share one, and small tensors disturb each other more than by chance.
     Costs a gather and a multiply-add per value, where hashing each index costs ten times that.
@@ -66,7 +66,8 @@ class BlockSketcher:
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Sketch of block `number` of the vector with hash stream `key`, and the sketch of all ones there.
 
-        block: shape (n,), n <= BLOCK, and n = BLOCK but for a vector's last one. Returns two arrays of shape (dimensions,).
+        block: shape (n,), n <= BLOCK, and n = BLOCK but for a vector's last one. Returns two arrays of shape
+        (dimensions,). Raises ValueError for a longer block.
         """
         n = block.size
         if n > BLOCK:

@@ -36,8 +36,8 @@ _HEADS = re.compile(
     r"(?:classifier|score|lm_head|cls|qa_outputs|pre_classifier|vocab_\w+|predictions|cls_classifier|"
     r"distillation_classifier|fc|head|pooler)(?:\.\S+)?"
 )
-"""Output heads: whoever fine-tunes replaces them, so a missing or foreign one says nothing of the body. Counted, they would
-draw two re-headed siblings together and away from their parent."""
+"""Output heads: whoever fine-tunes replaces them, so a missing or foreign one says nothing of the body. Counted, they
+would draw two re-headed siblings together and away from their parent."""
 _SAMPLED_ROWS = 8
 
 

@@ -84,8 +84,11 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Row:
-    """One row; see `SCHEMA`. `vectors`: float32 (readouts, dimensions). `scales`: numbers beside the vectors: DNA keeps two per readout
-    (norm and trace of the Gram matrix), GiF the completeness error of each readout."""
+    """One row; see `SCHEMA`.
+
+    vectors: float32 (readouts, dimensions). scales: numbers beside the vectors; DNA keeps two per readout (norm and
+    trace of the Gram matrix), GiF the completeness error of each readout.
+    """
 
     model: str
     revision: str

@@ -1,7 +1,7 @@
 """Making probe sets: the default ones, or one's own from images or texts.
 
-Everything random is drawn from `fingerprints.seeds` and all pixel arithmetic is on integers, so a set comes out the same on
-every machine; the default sets are checked against digests written here.
+Everything random is drawn from `fingerprints.seeds` and all pixel arithmetic is on integers, so a set comes out the
+same on every machine; the default sets are checked against digests written here.
 """
 
 from __future__ import annotations

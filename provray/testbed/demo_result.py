@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Member:
-    """One model of the zoo. `parent`: the model it was made from, None for bases and strangers (a thief's or student's
-    `parent` is its victim or teacher, from which no weights come). `split`: indexed or held_out. `accuracy`: on held-out
-    inputs of its own task; `fidelity`: a thief's label agreement with its victim. Both 0..1 or None."""
+    """One model of the zoo.
+
+    parent: the model it was made from, None for bases and strangers (a thief's or student's is its victim or
+    teacher, from which no weights come). split: indexed or held_out. accuracy: on held-out inputs of its own task;
+    fidelity: a thief's label agreement with its victim. Both 0..1 or None.
+    """
 
     model: str
     split: str
@@ -23,8 +26,11 @@ class Member:
 
 @dataclass(frozen=True)
 class Shown:
-    """One candidate of a question, as the report draws it. `profile`: centred cosine on noise probes by relative depth
-    (seven values, bottom to top; None where not measured). `probabilities`, `gif`: centred cosines, None where absent."""
+    """One candidate of a question, as the report draws it.
+
+    profile: centred cosine on noise probes by relative depth (seven values, bottom to top; None where not measured).
+    probabilities, gif: centred cosines, None where absent.
+    """
 
     model: str
     score: float
@@ -37,9 +43,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Question:
-    """One held-out model, what is true of it and what provray said. `named`: first ancestor, None if the verdict names none.
-    `guess`: provray's guess at the relation. `right`: True, False, or None where no answer is demanded (thefts are
-    reported as they fall). `candidates`: best first. `seconds`: wall time of the question."""
+    """One held-out model, what is true of it and what provray said.
+
+    named: first ancestor, None if the verdict names none. guess: provray's guess at the relation. right: True, False,
+    or None where no answer is demanded (thefts are reported as they fall). candidates: best first. seconds:
+    wall time of the question.
+    """
 
     model: str
     parent: str | None
@@ -55,8 +64,11 @@ class Question:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """A whole run. `stages`: (what, seconds) in order; `fingerprinting`: (model, weights s, DNA s, GiF s) of indexed models;
-    `facts`: label and value of things worth knowing (versions, probe digests, index version, cores, seed)."""
+    """A whole run.
+
+    stages: (what, seconds) in order. fingerprinting: (model, weights s, DNA s, GiF s) of indexed models. facts: label
+    and value of things worth knowing (versions, probe digests, index version, cores).
+    """
 
     members: tuple[Member, ...]
     questions: tuple[Question, ...]

@@ -120,7 +120,9 @@ def test_crawl_show_query(provray: Any, index: dict[str, Path]) -> None:
     assert answer["index"]["models"] == 4
     assert set(answer) == {"query", "index", "verdict", "ancestors", "candidates", "warnings"}
 
-    itself = provray("query", index["models"] / "a" / "vit", "--index", index["index"], "--json").json
+    itself = provray(
+        "query", index["models"] / "a" / "vit", "--index", index["index"], "--json"
+    ).json
     assert itself["verdict"] != "copy", "a model is not its own ancestor"
     assert "a/vit" not in [c["model"] for c in itself["candidates"]]
 
@@ -129,7 +131,9 @@ def test_crawl_show_query(provray: Any, index: dict[str, Path]) -> None:
     for parameter in model.parameters():
         parameter.data.mul_(1.02)
     tiny.save(tuned, model)
-    found = provray("query", tuned, "--index", index["index"], "--top-k", 1, "--workers", 2, "--json").json
+    found = provray(
+        "query", tuned, "--index", index["index"], "--top-k", 1, "--workers", 2, "--json"
+    ).json
     assert found["verdict"] == "ancestor"
     assert found["ancestors"][0]["model"] == "a/vit"
     assert len(found["candidates"]) == 1
