@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -60,9 +59,3 @@ def agreement(first: Sequence[int], second: Sequence[int]) -> float:
     if len(first) != len(second) or not first:
         raise ValueError(f"{len(first)} and {len(second)} answers cannot be compared")
     return sum(a == b for a, b in zip(first, second, strict=True)) / len(first)
-
-
-def divergence(victim: Oracle, thief: Oracle, images: Tensor) -> float:
-    """Return the mean Kullback-Leibler divergence of the thief's answers from the victim's, in nats."""
-    reference, other = victim(images), thief(images)
-    return float(F.kl_div(other.clamp_min(1e-9).log(), reference, reduction="batchmean"))
