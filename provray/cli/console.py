@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-out = Console(highlight=False)
+# In a pipe or a log there is no width to fit: names must not be cut there.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
 
 STATUS_STYLES = {

@@ -37,6 +37,8 @@ class Worker:
 
     def __init__(self, fingerprinter: Fingerprinter, shards: Mapping[str, Sequence[Any]]) -> None:
         torch.set_num_threads(fingerprinter.compute.threads)
+        # On a GPU convolutions would round to TF32 by default, and vectors differ from a CPU's in the third digit.
+        torch.backends.cudnn.allow_tf32 = False
         self.fingerprinter = fingerprinter
         self._refs = shards
         self._shards: dict[str, list[Shard]] = {}

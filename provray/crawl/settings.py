@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Compute:
     """How a worker computes; none of it changes a fingerprint beyond rounding.
 
-    dtype: float32, or bfloat16 for autocast on a GPU. batch_bytes: bound on the activations of one batch.
+    dtype: float32, or bfloat16 for autocast of DNA readouts on a GPU. batch_bytes: bound on activations of one batch.
     max_bytes: weights of the largest model taken on.
     """
 

@@ -280,3 +280,22 @@ def test_vectors_do_not_depend_on_the_order_of_shards(models: Path, probes: list
     backwards = fingerprinter.finish(fingerprinter.behaviour(ref, shards[::-1]))
     for a, b in zip(forwards, backwards, strict=True):
         np.testing.assert_allclose(a.vectors, b.vectors, rtol=0, atol=1e-6)
+
+
+def test_bfloat16_readouts_stay_within_the_stated_tolerance(
+    models: Path, probes: list[ProbeSet]
+) -> None:
+    """docs/decisions.md: 1 - cosine at most 1e-3 for DNA, GiF unchanged; so the dtype is no part of a space."""
+    digests = {p.modality: p.digest for p in probes}
+    refs = {r.model: r for r in open_source(str(models)).models()}
+    for name, own in (("a/vit", probes[0]), ("b/bert", probes[1])):
+        rows = []
+        for dtype in ("float32", "bfloat16"):
+            fingerprinter = Fingerprinter(FingerprintSettings(), digests, Compute(dtype=dtype))
+            part = fingerprinter.behaviour(refs[name], own.shards())
+            rows.append(fingerprinter.finish(part))
+        for exact, rounded in zip(*rows, strict=True):
+            cosines = np.sum(exact.vectors * rounded.vectors, axis=1)
+            assert cosines.min() > (1 - 1e-3 if exact.kind == "dna" else 1 - 1e-6), exact.kind
+            assert (exact.space, exact.dtype) == (rounded.space, "float32")
+            assert rounded.dtype == "bfloat16"
