@@ -8,8 +8,9 @@ about, and nine models of unseen seeds as strangers. Run on two probe sets: prov
 digits that no model was trained on. `depth`: all-MiniLM-L6-v2 against children, a student and look-alikes,
 centred cosine on noise by depth. Both train what is missing (twelve and eight minutes on two cores), and keep it.
 
-Scores are centred by a cohort that is never scored: the shipped reference cohort for the default probes; for
-digits the reference cohort's own models (`WORK_FOLDER/cohort`, trained if missing) fingerprinted on them.
+Scores marked c are centred by a cohort that is never scored: the shipped reference cohort for the default probes; for
+digits the reference cohort's own models (`WORK_FOLDER/cohort`, trained if missing) fingerprinted on them. Scores
+marked i are centred by the nine indexed bases, as an index centres itself.
 """
 
 from __future__ import annotations
@@ -51,21 +52,39 @@ COLUMNS = (
     "steal-other",
 )
 DEPTHS = ("0", "1/6", "1/3", "1/2", "2/3", "5/6", "1")
-Score = Callable[[Scores, Scores], float]
-"""(raw scores, centred scores) of a pair -> one number."""
+Pair = tuple[Scores, Scores, Scores]
+"""Scores of a pair: raw, centred by the cohort that is never scored, centred by the indexed bases."""
+RAW, COHORT, INDEX = 0, 1, 2
 
-ROWS: Mapping[str, Score] = {
-    "weights sketch": lambda raw, c: raw.weights or 0.0,
-    "CKA features, natural": lambda raw, c: raw.dna["natural@1"],
-    "CKA features, noise": lambda raw, c: raw.dna["noise@1"],
-    "CKA features, noise, \\|c": lambda raw, c: c.dna["noise@1"],
-    "CKA probabilities, mixed": lambda raw, c: raw.dna["mixed@probabilities"],
-    "CKA probabilities, mixed, \\|c": lambda raw, c: c.dna["mixed@probabilities"],
-    "GiF top logit, mixed": lambda raw, c: raw.gif["mixed@top_logit"],
-    "GiF top logit, mixed, \\|c": lambda raw, c: c.gif["mixed@top_logit"],
-    "mean of three, \\|c": lambda raw, c: float(
-        np.mean([c.dna["noise@1"], c.dna["mixed@probabilities"], c.gif["mixed@top_logit"]])
-    ),
+
+def _dna(readout: str, centring: int) -> Callable[[Pair], float]:
+    return lambda pair: pair[centring].dna[readout]
+
+
+def _gif(centring: int) -> Callable[[Pair], float]:
+    return lambda pair: pair[centring].gif["mixed@top_logit"]
+
+
+def _three(centring: int) -> Callable[[Pair], float]:
+    parts = (_dna("noise@1", centring), _dna("mixed@probabilities", centring), _gif(centring))
+    return lambda pair: float(np.mean([part(pair) for part in parts]))
+
+
+ROWS: Mapping[str, Callable[[Pair], float]] = {
+    "weights sketch": lambda pair: pair[RAW].weights or 0.0,
+    "CKA features, natural": _dna("natural@1", RAW),
+    "CKA features, noise": _dna("noise@1", RAW),
+    "CKA features, noise, c": _dna("noise@1", COHORT),
+    "CKA features, noise, i": _dna("noise@1", INDEX),
+    "CKA features at depth 1/2, noise, i": _dna("noise@1/2", INDEX),
+    "CKA probabilities, mixed": _dna("mixed@probabilities", RAW),
+    "CKA probabilities, mixed, c": _dna("mixed@probabilities", COHORT),
+    "CKA probabilities, mixed, i": _dna("mixed@probabilities", INDEX),
+    "GiF top logit, mixed": _gif(RAW),
+    "GiF top logit, mixed, c": _gif(COHORT),
+    "GiF top logit, mixed, i": _gif(INDEX),
+    "mean of three, c": _three(COHORT),
+    "mean of three, i": _three(INDEX),
 }
 
 
@@ -120,10 +139,18 @@ def vision_cells(
     """For each row and column: AUC true parent against other bases, top-1, open-set AUC against strangers."""
     bases = [m for m, r in truth.items() if r.relation == "base"]
     strangers = [m for m, r in truth.items() if r.relation == "stranger"]
+    indexed = {
+        space: Cohort(
+            space, mean_by_family([models[b] for b in bases], kind)[0], len(bases), "index"
+        )
+        for kind in ("dna", "gif")
+        for space in [getattr(models[bases[0]], kind).space]
+    }
     pairs = {
         (asked, base): (
             compare(models[asked], models[base], {}),
             compare(models[asked], models[base], cohorts),
+            compare(models[asked], models[base], indexed),
         )
         for asked in truth
         if asked not in bases
@@ -131,13 +158,13 @@ def vision_cells(
     }
     table: dict[str, dict[str, list[float]]] = {}
     for row, score in ROWS.items():
-        best = [max(score(*pairs[(s, b)]) for b in bases) for s in strangers]
+        best = [max(score(pairs[(s, b)]) for b in bases) for s in strangers]
         table[row] = {}
         for column in COLUMNS:
             children = [m for m in truth if m.endswith(f".{column}")]
             true, false, first = [], [], []
             for child in children:
-                values = {b: score(*pairs[(child, b)]) for b in bases}
+                values = {b: score(pairs[(child, b)]) for b in bases}
                 parent = str(truth[child].parent)
                 true.append(values[parent])
                 false += [v for b, v in values.items() if b != parent]

@@ -27,6 +27,7 @@ def demo_command(
     and the index it finds and asks once more.
     """
     try:
+        from provray.testbed.assets import MissingAsset
         from provray.testbed.demo import run_demo
         from provray.testbed.report import write_report
     except ModuleNotFoundError as error:
@@ -34,17 +35,25 @@ def demo_command(
             f"the demo needs {error.name}: install the testbed extra, pip install 'provray[testbed]'"
         ) from error
 
-    with err.status("building a family of models …") as status, _CrawlStatus(status) as crawling:
-        result = run_demo(
-            folder,
-            building=lambda p: status.update(
-                f"building models {p.done}/{p.total}: {p.model} ({p.relation})"
-            ),
-            crawling=crawling,
-            asking=lambda done, total, model: status.update(
-                f"asking about held-out models {done}/{total}: {model}"
-            ),
-        )
+    try:
+        with (
+            err.status("building a family of models …") as status,
+            _CrawlStatus(status) as crawling,
+        ):
+            result = run_demo(
+                folder,
+                building=lambda p: status.update(
+                    f"building models {p.done}/{p.total}: {p.model} ({p.relation})"
+                ),
+                crawling=crawling,
+                asking=lambda done, total, model: status.update(
+                    f"asking about held-out models {done}/{total}: {model}"
+                ),
+            )
+    except RuntimeError as error:
+        if isinstance(error.__cause__, MissingAsset):
+            raise ValueError(str(error.__cause__)) from error
+        raise
     report = folder / "report.html"
     write_report(result, report)
     print_result(result)
