@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -88,12 +89,7 @@ class DnaState:
 
     def signs(self, ids: Sequence[str]) -> torch.Tensor:
         """Random signs of these probes, r over s. Shape (2m, n), float64."""
-        m = self.settings.dimensions
-        columns = [
-            np.concatenate([signs(key_of("dna-r", i), m), signs(key_of("dna-s", i), m)])
-            for i in ids
-        ]
-        return torch.from_numpy(np.stack(columns, axis=1).astype(np.float64))
+        return _signs(tuple(ids), self.settings.dimensions)[0]
 
     def add(
         self,
@@ -101,15 +97,12 @@ class DnaState:
         ids: Sequence[str],
         hidden: Sequence[torch.Tensor],
         probabilities: torch.Tensor | None,
-        random_signs: torch.Tensor | None = None,
     ) -> None:
         """Add probes of one stratum.
 
         hidden: pooled states from embedding output to last layer, each (n, d). probabilities: (n, k) or None.
-        random_signs: `signs(ids)`, to save making them again.
         """
-        if random_signs is None:
-            random_signs = self.signs(ids)
+        random_signs, total = _signs(tuple(ids), self.settings.dimensions)
         last = len(hidden) - 1
         places = {depth_name(d): int(d * last + 0.5) for d in self.settings.depths}
         device = hidden[0].device
@@ -122,7 +115,6 @@ class DnaState:
         if probabilities is not None:
             self._add(f"{stratum}@{PROBABILITIES}", _project(random_signs, probabilities))
         known = self.strata.get(stratum)
-        total = random_signs.sum(dim=1).cpu()
         self.strata[stratum] = _Signs(
             total if known is None else known.total + total,
             len(ids) + (known.count if known else 0),
@@ -173,6 +165,16 @@ class DnaState:
                 (float(np.linalg.norm(z)) / np.sqrt(m) / stratum.count, trace / stratum.count)
             )
         return DnaFingerprint(names, unit(np.stack(vectors)).astype(np.float32), np.array(scales))
+
+
+@lru_cache(maxsize=512)
+def _signs(ids: tuple[str, ...], m: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signs of these probes (2m, n) and their sums (2m,). A worker asks every model the same probes."""
+    columns = [
+        np.concatenate([signs(key_of("dna-r", i), m), signs(key_of("dna-s", i), m)]) for i in ids
+    ]
+    matrix = torch.from_numpy(np.stack(columns, axis=1).astype(np.float64))
+    return matrix, matrix.sum(dim=1)
 
 
 def _project(random_signs: torch.Tensor, features: torch.Tensor) -> _Projection:

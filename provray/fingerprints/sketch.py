@@ -7,6 +7,8 @@ of at most |x||y| * sqrt(2 / m). The sketch is linear, so sketches of parts add 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,11 +24,21 @@ def count_sketch(
 
     values: shape (n,). Returns shape (dimensions,), float64; `dimensions` is a power of two.
     """
-    hashes = words(key, values.size, start)
-    buckets = (hashes >> np.uint64(64 - dimensions.bit_length() + 1)).astype(np.int64)
-    signed = np.where(hashes & np.uint64(1), values, -values)
-    sketch: F64 = np.bincount(buckets, weights=signed, minlength=dimensions).astype(np.float64)
+    buckets, sign = _places(key, values.size, start, dimensions)
+    sketch: F64 = np.bincount(buckets, weights=values * sign, minlength=dimensions).astype(
+        np.float64
+    )
     return sketch
+
+
+@lru_cache(maxsize=1024)
+def _places(
+    key: int, count: int, start: int, dimensions: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Bucket and sign of each coordinate. A worker sketches every model's fields with the same seeds."""
+    hashes = words(key, count, start)
+    buckets = (hashes >> np.uint64(64 - dimensions.bit_length() + 1)).astype(np.int64)
+    return buckets, np.where(hashes & np.uint64(1), 1.0, -1.0)
 
 
 def unit(vector: npt.NDArray[np.floating]) -> F64:

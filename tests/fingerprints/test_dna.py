@@ -302,15 +302,6 @@ def test_strata_are_kept_apart() -> None:
     np.testing.assert_allclose(whole.vectors[rows], part.vectors, atol=1e-6)
 
 
-def test_signs_made_beforehand_give_the_same() -> None:
-    state = DnaState(SMALL)
-    signs = state.signs(_ids(10))
-    assert signs.shape == (2 * SMALL.dimensions, 10)
-    features = _features(10, 4, 16)
-    state.add("noise", _ids(10), [torch.from_numpy(features)] * 2, None, signs)
-    _assert_equal(state.finish(), _fingerprint(features, _ids(10)))
-
-
 def test_what_cannot_be_merged_is_an_error() -> None:
     with pytest.raises(ValueError, match="settings"):
         DnaState(SMALL).merge(DnaState(DnaSettings(64, (0.0, 1.0))))
