@@ -275,8 +275,6 @@ def _memory(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _peak_memory(folder: Path) -> dict[str, int]:
-    import resource
-
     import ray  # a worker has it loaded
 
     fingerprinter, sets = _fingerprinter()
@@ -284,7 +282,9 @@ def _peak_memory(folder: Path) -> dict[str, int]:
     row = fingerprinter.weights(ref)
     shards = [s for s in sets[row.modality].shards() if s.start == 0]
     fingerprinter.finish(fingerprinter.behaviour(ref, shards))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not getrusage: its maximum survives exec, so a child would report its parent's.
+    status = Path("/proc/self/status").read_text()
+    peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
     return {"peak_bytes": peak, "weights_bytes": row.bytes, "ray": int(bool(ray.__version__))}
 
 
