@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import provray
-from provray.cli import crawl, demo, probes, query, show
+from provray.cli import crawl, demo, eval, probes, query, show, zoo
 from provray.cli.console import fail
 
 app = typer.Typer(
@@ -28,10 +28,12 @@ app = typer.Typer(
     "`provray query suspect/ --index my-index`.",
 )
 app.add_typer(probes.app, name="probes")
+app.add_typer(zoo.app, name="zoo")
 app.command("crawl")(crawl.crawl_command)
 app.command("query")(query.query_command)
 app.command("show")(show.show_command)
 app.command("demo")(demo.demo_command)
+app.command("eval")(eval.eval_command)
 
 
 def _print_version(asked: bool) -> None:

@@ -14,6 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.status import Status
 
 from provray.cli import workers as worker_options
 from provray.cli.console import err, out, print_json, style_of
@@ -153,3 +154,28 @@ def print_report(report: CrawlReport, index: Path) -> None:
         + f" in {report.seconds:.1f} s; index [bold]{index}[/] is at version {report.version}",
         soft_wrap=True,
     )
+
+
+class CrawlStatus(ProgressBar):
+    """A crawl's progress as one line of a status that shows other work too."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__()
+        self._status = status
+        self._counts = [0, 0]
+
+    def __enter__(self) -> CrawlStatus:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def planned(self, total: int, skipped: int) -> None:
+        """Show how much there is to do."""
+        self._counts = [0, total]
+        self._status.update(f"starting workers to fingerprint {total} models …")
+
+    def finished(self, model: str, status: str, reason: str) -> None:
+        """Count a model."""
+        self._counts[0] += 1
+        self._status.update(f"fingerprinting {self._counts[0]}/{self._counts[1]}: {model}")

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.status import Status
 from rich.table import Table
 
 from provray.cli.console import err, out, style_of
-from provray.cli.crawl import ProgressBar
+from provray.cli.crawl import CrawlStatus
 
 if TYPE_CHECKING:
     from provray.testbed.demo_result import DemoResult, Question
@@ -38,7 +37,7 @@ def demo_command(
     try:
         with (
             err.status("building a family of models …") as status,
-            _CrawlStatus(status) as crawling,
+            CrawlStatus(status) as crawling,
         ):
             result = run_demo(
                 folder,
@@ -58,31 +57,6 @@ def demo_command(
     write_report(result, report)
     print_result(result)
     out.print(f"report: [bold]{report}[/]", soft_wrap=True)
-
-
-class _CrawlStatus(ProgressBar):
-    """The crawl's progress as one line of the demo's status."""
-
-    def __init__(self, status: Status) -> None:
-        super().__init__()
-        self._status = status
-        self._counts = [0, 0]
-
-    def __enter__(self) -> _CrawlStatus:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-    def planned(self, total: int, skipped: int) -> None:
-        """Show how much there is to do."""
-        self._counts = [0, total]
-        self._status.update(f"starting workers to fingerprint {total} models …")
-
-    def finished(self, model: str, status: str, reason: str) -> None:
-        """Count a model."""
-        self._counts[0] += 1
-        self._status.update(f"fingerprinting {self._counts[0]}/{self._counts[1]}: {model}")
 
 
 def print_result(result: DemoResult) -> None:

@@ -2,7 +2,7 @@
 
 Nothing about a provenance verdict can be believed without ground truth. The modules here make real
 model folders, as a hub holds them (`config.json`, `model.safetensors`, preprocessor or tokenizer
-files, a card that declares nothing), and a `truth.json` that says who descends from whom.
+files, a card that declares nothing), and a `truth.parquet` that says who descends from whom.
 
 - `assets`: real models and data that installed packages carry
 - `digits`, `vision`, `text`: data and small networks trained from scratch

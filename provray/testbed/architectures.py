@@ -153,6 +153,29 @@ def _mobilenet_v2(size: int, channels: int, classes: int) -> PreTrainedModel:
     )
 
 
+def _efficientnet(size: int, channels: int, classes: int) -> PreTrainedModel:
+    """Inverted residuals with depthwise convolutions, as in MobileNetV2, few enough for 16×16 pixels."""
+    return _model(
+        "EfficientNet",
+        classes,
+        num_channels=channels,
+        image_size=size,
+        width_coefficient=1.0,
+        depth_coefficient=1.0,
+        in_channels=[32, 24, 32],
+        out_channels=[24, 32, 48],
+        kernel_sizes=[3, 3, 3],
+        strides=[1, 2, 1],
+        num_block_repeats=[1, 2, 1],
+        expand_ratios=[3, 3, 3],
+        hidden_dim=1280,  # the class knows no other width of its last convolution
+        dropout_rate=0.0,
+        drop_connect_rate=0.0,
+        batch_norm_eps=1e-5,
+        initializer_range=0.1,
+    )
+
+
 ARCHITECTURES: Mapping[str, Builder] = {
     "resnet": _resnet,
     "vit": _transformer("ViT"),
@@ -165,4 +188,5 @@ ARCHITECTURES: Mapping[str, Builder] = {
     "regnet": _regnet,
     "mobilenet-v1": _mobilenet_v1,
     "mobilenet-v2": _mobilenet_v2,
+    "efficientnet": _efficientnet,
 }

@@ -1,17 +1,16 @@
-"""Builds a zoo: items with parents, made by recipes, in order, resumable, on a few processes.
+"""Builds a zoo: items with parents, made by recipes, in order, resumable, as Ray tasks.
 
 An item's result depends on its own settings and seed and on its parents alone, so the zoo is the same
-whatever the number of processes and however often the build was interrupted. What is done is what can be
+whatever the number of workers and however often the build was interrupted. What is done is what can be
 listed: a model's folder together with its record in `.records/`, written last.
 """
 
 import hashlib
 import json
-import multiprocessing
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from provray.testbed.folders import (
     Relation,
     Split,
     folder_bytes,
+    record_from,
     write_json,
     write_truth,
 )
@@ -35,7 +35,8 @@ class Item:
 
     `model` is its path below the folder of its split and names it in the zoo. `recipe` is a function of
     `recipes.RECIPES`, `settings` its arguments. `parent` and `others` are the models whose folders it
-    reads. `seconds` is a guess at its cost, used only to start long chains first.
+    reads; it descends from `parent` alone unless `lineage` names others. `method` and `data` are told in
+    the truth. `seconds` is a guess at its cost, used only to start long chains first.
     """
 
     model: str
@@ -47,6 +48,16 @@ class Item:
     parent: str | None = None
     others: tuple[str, ...] = ()
     seconds: float = 5.0
+    lineage: tuple[str, ...] | None = None
+    method: str = ""
+    data: str = ""
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The models this one descends from."""
+        if self.lineage is not None:
+            return self.lineage
+        return () if self.parent is None else (self.parent,)
 
     @property
     def path(self) -> str:
@@ -66,6 +77,11 @@ class Job:
     item: Item
     folder: Path
     sources: tuple[Path, ...]
+
+    @property
+    def title(self) -> str:
+        """What the model's card calls it."""
+        return self.item.model.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
@@ -134,13 +150,6 @@ def item_keys(items: Mapping[str, Item]) -> dict[str, str]:
     return keys
 
 
-def _start_worker() -> None:
-    """Give a worker process one thread: as many workers as cores is the caller's choice."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def _make(job: Job) -> tuple[Outcome, float]:
     from provray.testbed.recipes import RECIPES
 
@@ -167,8 +176,10 @@ def _store(zoo: Path, item: Item, key: str, outcome: Outcome, seconds: float) ->
         model=item.model,
         split=item.split,
         path=item.path,
-        parent=item.parent,
+        parents=item.parents,
         relation=item.relation,
+        method=item.method or item.relation,
+        data=item.data,
         settings={"recipe": item.recipe, **item.settings},
         seed=item.seed,
         accuracy=outcome.accuracy,
@@ -216,9 +227,9 @@ def build(
     workers: int = 2,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[Record]:
-    """Make all items below `zoo`, write `truth.json`, and return its records in the order of `items`.
+    """Make all items below `zoo`, write `truth.parquet`, and return its records in the order of `items`.
 
-    `workers` processes of one thread each; 0 makes everything in this process. Items that are there
+    `workers` Ray tasks of one thread each at once; 0 makes everything in this process. Items that are there
     from an earlier build are kept; models of an earlier plan that are not in `items` are removed. A
     failing recipe raises RuntimeError naming its item; what was complete by then stays.
     """
@@ -266,7 +277,7 @@ def build(
             waiting.remove(item)
             finish(item, *_make_or_name(job(item)))
     elif waiting:
-        _build_on_processes(waiting, stored, job, finish, workers)
+        _build_on_ray(waiting, stored, job, finish, workers)
     records = _with_fidelity(items, stored)
     write_truth(zoo, records)
     return records
@@ -283,71 +294,86 @@ def _make_or_name(job: Job) -> tuple[Outcome, float]:
         raise _failed(job.item, error) from error
 
 
-def _build_on_processes(
+def _build_on_ray(
     waiting: list[Item],
     stored: Mapping[str, object],
     job: Callable[[Item], Job],
     finish: Callable[[Item, Outcome, float], None],
     workers: int,
 ) -> None:
-    context = multiprocessing.get_context("spawn")
+    from provray.crawl.tasks import RayTasks
+
     running: dict[Future[tuple[Outcome, float]], Item] = {}
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-        try:
-            while waiting or running:
-                ready = [i for i in waiting if all(source in stored for source in i.sources)]
-                # never more than the workers hold: what becomes ready later may be more urgent
-                for item in ready[: workers - len(running)]:
-                    waiting.remove(item)
-                    running[pool.submit(_make, job(item))] = item
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    item = running.pop(future)
-                    error = future.exception()
-                    if error is not None:
-                        raise _failed(item, error) from error
-                    finish(item, *future.result())
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    with RayTasks(workers) as tasks:
+        while waiting or running:
+            ready = [i for i in waiting if all(source in stored for source in i.sources)]
+            # never more than the workers hold: what becomes ready later may be more urgent
+            for item in ready[: workers - len(running)]:
+                waiting.remove(item)
+                running[tasks.submit(_make, job(item))] = item
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                item = running.pop(future)
+                error = future.exception()
+                if error is not None:
+                    # what the recipe raised, not Ray's account of it
+                    raised = getattr(error, "cause", None) or error
+                    raise _failed(item, raised) from error
+                finish(item, *future.result())
 
 
-def _root(name: str, parents: Mapping[str, str | None]) -> str:
-    parent = parents[name]
-    while parent is not None:
-        name, parent = parent, parents[parent]
-    return name
+def _roots(name: str, items: Mapping[str, Item]) -> set[str]:
+    """The models at the top of a model's lineage; itself if it descends from nothing."""
+    parents = items[name].parents
+    return set().union(*(_roots(parent, items) for parent in parents)) if parents else {name}
 
 
 def _with_fidelity(items: Sequence[Item], stored: Mapping[str, Mapping[str, Any]]) -> list[Record]:
     """Records in order; thieves with their agreement with the victim and its margin over strangers."""
-    from provray.testbed.theft import agreement
     from provray.testbed.vision import TEST_ANSWERS
 
-    parents = {item.model: item.parent for item in items}
+    named = {item.model: item for item in items}
     independent = {
         item.model: stored[item.model]["answers"]
         for item in items
-        if item.parent is None and stored[item.model]["answers"] is not None
+        if not item.parents and stored[item.model]["answers"] is not None
     }
     records: list[Record] = []
     for item in items:
-        record = Record(**stored[item.model]["record"])
+        stolen = record_from(stored[item.model]["record"])
         own = stored[item.model]["answers"]
         victim = None if item.parent is None else stored[item.parent]["answers"]
         if item.relation == "stolen" and own is not None and victim is not None:
-            root = _root(item.model, parents)
-            others = [given for name, given in independent.items() if name != root]
-            values: list[float | None] = []
-            for part in (slice(TEST_ANSWERS), slice(TEST_ANSWERS, None)):
-                fidelity = agreement(own[part], victim[part])
-                best = max((agreement(own[part], other[part]) for other in others), default=None)
-                values += [round(fidelity, 4), None if best is None else round(fidelity - best, 4)]
-            record = replace(
-                record,
-                fidelity=values[0],
-                margin=values[1],
-                fidelity_mixed=values[2],
-                margin_mixed=values[3],
+            roots = _roots(item.model, named)
+            others = [
+                given
+                for name, given in independent.items()
+                if name not in roots and _domain(named[name]) == _domain(item)
+            ]
+            plain, plain_margin = _fidelity(own, victim, others, slice(TEST_ANSWERS))
+            mixed, mixed_margin = _fidelity(own, victim, others, slice(TEST_ANSWERS, None))
+            stolen = replace(
+                stolen,
+                fidelity=plain,
+                margin=plain_margin,
+                fidelity_mixed=mixed,
+                margin_mixed=mixed_margin,
             )
-        records.append(record)
+        records.append(stolen)
     return records
+
+
+def _domain(item: Item) -> str:
+    """What the images are of on which the answers of `item` were given."""
+    return str(item.settings.get("pictures", "digits"))
+
+
+def _fidelity(
+    own: Sequence[int], victim: Sequence[int], others: Sequence[Sequence[int]], part: slice
+) -> tuple[float, float | None]:
+    """Agreement with the victim on a part of the answers, and by how much it exceeds the best of the others'."""
+    from provray.testbed.theft import agreement
+
+    fidelity = agreement(own[part], victim[part])
+    best = max((agreement(own[part], other[part]) for other in others), default=None)
+    return round(fidelity, 4), None if best is None else round(fidelity - best, 4)

@@ -6,14 +6,18 @@ such models are re-uploaded.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 from transformers import PreTrainedModel
 
 from provray.testbed.digits import generator
+from provray.testbed.vision import head
 
 
 def _matrices(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
@@ -77,37 +81,17 @@ def to_bfloat16(model: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(model).bfloat16()
 
 
+def to_float16(model: PreTrainedModel) -> PreTrainedModel:
+    """Cast all weights to float16; the folder then holds F16 tensors."""
+    return copy.deepcopy(model).half()
+
+
 def add_noise(model: PreTrainedModel, scale: float, seed: int) -> PreTrainedModel:
     """Add Gaussian noise of `scale` times each weight tensor's own standard deviation."""
     child = copy.deepcopy(model)
     draw = generator(seed, 7)
     for _, weight in _matrices(child):
         weight += scale * weight.std() * torch.randn(weight.shape, generator=draw)
-    return child
-
-
-def merge(
-    models: Sequence[PreTrainedModel], shares: Sequence[float] | None = None
-) -> PreTrainedModel:
-    """Average the weights of models of one shape, equally or by `shares` (which must sum to 1).
-
-    Tensors that are not floating point (counters) come from the first. Raises ValueError if the models
-    do not have the same tensors.
-    """
-    shares = [1 / len(models)] * len(models) if shares is None else list(shares)
-    if len(shares) != len(models) or abs(sum(shares) - 1) > 1e-6:
-        raise ValueError(f"shares {shares} for {len(models)} models must be as many and sum to 1")
-    states = [model.state_dict() for model in models]
-    for state in states[1:]:
-        if {n: t.shape for n, t in state.items()} != {n: t.shape for n, t in states[0].items()}:
-            raise ValueError("models to merge must have the same tensors of the same shapes")
-    child = copy.deepcopy(models[0])
-    merged = dict(states[0])
-    for name, tensor in states[0].items():
-        if tensor.is_floating_point():
-            parts = [share * state[name] for share, state in zip(shares, states, strict=True)]
-            merged[name] = torch.stack(parts).sum(0)
-    child.load_state_dict(merged)
     return child
 
 
@@ -120,3 +104,111 @@ def with_new_head(model: PreTrainedModel, classes: int, seed: int) -> PreTrained
     prefix = child.base_model_prefix
     getattr(child, prefix).load_state_dict(getattr(model, prefix).state_dict())
     return child.eval()
+
+
+def drop_layer(model: PreTrainedModel, layer: int) -> PreTrainedModel:
+    """Return the model without one of its repeated layers; of a network of stages, one of the last stage.
+
+    Raises ValueError if there is no such layer, or no other one left.
+    """
+    config = copy.deepcopy(model.config)
+    names = list(model.state_dict())
+    pattern = r"^(.*?\.(?:layers|layer|h)\.)\d+\."
+    prefix = next(found[1] for name in reversed(names) if (found := re.match(pattern, name)))
+    numbers = {int(name[len(prefix) :].split(".")[0]) for name in names if name.startswith(prefix)}
+    if layer not in numbers or len(numbers) == 1:
+        raise ValueError(f"layer {layer} cannot be dropped: the model has layers {sorted(numbers)}")
+    if hasattr(config, "depths"):
+        config.depths = [*config.depths[:-1], config.depths[-1] - 1]
+    else:
+        config.num_hidden_layers = config.num_hidden_layers - 1
+    state = {}
+    for name, tensor in model.state_dict().items():
+        if name.startswith(prefix):
+            number, rest = name[len(prefix) :].split(".", 1)
+            if int(number) == layer:
+                continue
+            name = f"{prefix}{int(number) - (int(number) > layer)}.{rest}"
+        state[name] = tensor
+    child = type(model)(config)
+    child.load_state_dict(state)
+    return child.eval()
+
+
+class _LowRank(torch.nn.Module):
+    """W + BA, B zero at first: low-rank adaptation (Hu et al., 2021)."""
+
+    def __init__(self, weight: Tensor, rank: int, draw: torch.Generator) -> None:
+        super().__init__()
+        rows, columns = len(weight), weight[0].numel()
+        self.a = torch.nn.Parameter(torch.randn(rank, columns, generator=draw) / columns**0.5)
+        self.b = torch.nn.Parameter(torch.zeros(rows, rank))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + (self.b @ self.a).reshape(weight.shape)
+
+
+class _Masked(torch.nn.Module):
+    """W where it was not zero."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", (weight != 0).float())
+
+    def forward(self, weight: Tensor) -> Tensor:
+        mask: Tensor = self.get_buffer("mask")
+        return weight * mask
+
+
+@contextmanager
+def unchanged(model: PreTrainedModel) -> Iterator[None]:
+    """Train the weights as they are."""
+    yield
+
+
+@contextmanager
+def low_rank(model: PreTrainedModel, rank: int, seed: int) -> Iterator[None]:
+    """Inside, only low-rank additions to the weight matrices and the head can be trained; then they are merged.
+
+    Matrices thinner than twice the rank, embeddings and everything of one dimension stay as they are.
+    """
+    draw = generator(seed, 16)
+    own = head(model)
+    inside = set(own.modules())
+    chosen = [
+        (module, weight)
+        for module, weight in _weighted(model)
+        if module not in inside and min(len(weight), weight[0].numel()) >= 2 * rank
+    ]
+    tuned = {id(parameter) for parameter in own.parameters()}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in tuned)
+    for module, weight in chosen:
+        parametrize.register_parametrization(module, "weight", _LowRank(weight, rank, draw))
+    yield
+    for module, _ in chosen:
+        parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+
+
+@contextmanager
+def zeros_stay(model: PreTrainedModel) -> Iterator[None]:
+    """Inside, weights that are zero stay zero: a pruned model recovers without growing back."""
+    chosen = _weighted(model)
+    for module, weight in chosen:
+        parametrize.register_parametrization(module, "weight", _Masked(weight))
+    yield
+    for module, _ in chosen:
+        parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+
+
+def _weighted(model: PreTrainedModel) -> list[tuple[torch.nn.Module, Tensor]]:
+    """Modules with a weight of two or more dimensions, embeddings left out, and these weights."""
+    return [
+        (module, weight)
+        for module in model.modules()
+        if not isinstance(module, torch.nn.Embedding)
+        and isinstance(weight := getattr(module, "weight", None), torch.nn.Parameter)
+        and weight.ndim >= 2
+    ]

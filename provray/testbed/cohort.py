@@ -128,5 +128,5 @@ def build_cohort(
     workers: int = 2,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[Record]:
-    """Build the cohort in `folder` (`indexed/image/…`, `indexed/text/…`, `truth.json`)."""
+    """Build the cohort in `folder` (`indexed/image/…`, `indexed/text/…`, `truth.parquet`)."""
     return build(folder, cohort_items(seed), workers=workers, progress=progress)

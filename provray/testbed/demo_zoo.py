@@ -252,7 +252,7 @@ def build_demo_zoo(
     workers: int = 2,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[Record]:
-    """Build the demo zoo in `folder` (`indexed/`, `held_out/`, `truth.json`); keeps what is there.
+    """Build the demo zoo in `folder` (`indexed/`, `held_out/`, `truth.parquet`); keeps what is there.
 
     About 90 s on two free cores (155 s of CPU time) and 0.7 GB of disk. Raises `assets.MissingAsset`
     (as the cause of a RuntimeError) if the packages of MiniLM or of the texts are not installed.

@@ -27,13 +27,15 @@ _COUNTS: tuple[tuple[Part, int], ...] = (
     ("cohort", 297),
 )
 
-#: Labelling tasks on the same digits: name -> label of each digit 0..9.
+#: Labelling tasks on the same ten classes: name -> label of each of them.
 TASKS: Mapping[str, tuple[int, ...]] = {
     "digit": (0, 1, 2, 3, 4, 5, 6, 7, 8, 9),
     "parity": (0, 1, 0, 1, 0, 1, 0, 1, 0, 1),
     "five or more": (0, 0, 0, 0, 0, 1, 1, 1, 1, 1),
     "pairs": (0, 0, 1, 1, 2, 2, 3, 3, 4, 4),
     "holes": (1, 0, 0, 0, 0, 0, 1, 0, 2, 1),
+    # kinds of clothes, for Fashion-MNIST: tops, trousers, dresses, shoes, bags
+    "kind": (0, 1, 0, 2, 0, 3, 0, 3, 4, 3),
 }
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]

@@ -1,7 +1,7 @@
 """Model folders in the layout of a hub, written whole or not at all, and the records of their lineage.
 
 A folder is first written beside its place and then renamed into it, so a folder that exists is
-complete. `truth.json` is the list of `Record`s of one zoo.
+complete. `truth.parquet` is the table of `Record`s of one zoo, one row a model.
 """
 
 import json
@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -25,13 +27,21 @@ Relation = Literal[
     "look-alike",
     "copy",
     "fine-tune",
+    "continued",
     "new head",
+    "adapter",
     "pruned",
     "quantised",
+    "cast",
+    "layers dropped",
     "merged",
     "noise",
+    "permuted",
+    "rescaled",
     "stolen",
     "distilled",
+    "same start",
+    "control",
 ]
 RELATIONS: tuple[str, ...] = get_args(Relation)
 
@@ -51,9 +61,11 @@ INPUT_FILES = (
 class Record:
     """What is known of one model of a zoo.
 
-    `model` is its path below the folder of its split, `path` its path below the zoo. `parent` is the
-    `model` it was made from: the victim of a theft, the teacher of a student; None for a base, a twin
-    or a stranger. `accuracy` is on held-out inputs of its own task (None: no task). For the stolen,
+    `model` is its path below the folder of its split, `path` its path below the zoo. `parents` are the
+    models it was made from: the victim of a theft, the teachers of a student, what was merged; empty for a
+    base, a twin or a stranger. `method` says more precisely than `relation` how it was made (`prune-60`,
+    `steal soft 2000`); `data` names what it was trained on by this step. `accuracy` is on held-out inputs
+    of its own task (None: no task). For the stolen,
     `fidelity` is the share of held-out digits on which model and victim name the same label and
     `fidelity_mixed` the same on mixtures of them; `margin` and `margin_mixed` are these minus the best
     agreement with any model that is not of the victim's family. `seconds` is CPU time of making it.
@@ -62,8 +74,10 @@ class Record:
     model: str
     split: Split
     path: str
-    parent: str | None
+    parents: tuple[str, ...]
     relation: Relation
+    method: str
+    data: str
     settings: Mapping[str, Any]
     seed: int
     accuracy: float | None
@@ -73,6 +87,11 @@ class Record:
     margin_mixed: float | None
     seconds: float
     bytes: int
+
+    @property
+    def parent(self) -> str | None:
+        """The first of the parents, None if there is none."""
+        return self.parents[0] if self.parents else None
 
 
 def write_json(path: Path, value: object) -> None:
@@ -85,17 +104,61 @@ def write_json(path: Path, value: object) -> None:
     Path(temporary).replace(path)
 
 
+_TRUTH = pa.schema(
+    [
+        ("model", pa.string()),
+        ("split", pa.string()),
+        ("path", pa.string()),
+        ("parents", pa.list_(pa.string())),
+        ("relation", pa.string()),
+        ("method", pa.string()),
+        ("data", pa.string()),
+        ("settings", pa.string()),  # JSON: every recipe has its own
+        ("seed", pa.int64()),
+        ("accuracy", pa.float64()),
+        ("fidelity", pa.float64()),
+        ("fidelity_mixed", pa.float64()),
+        ("margin", pa.float64()),
+        ("margin_mixed", pa.float64()),
+        ("seconds", pa.float64()),
+        ("bytes", pa.int64()),
+    ]
+)
+
+
 def write_truth(zoo: Path, records: Sequence[Record]) -> Path:
-    """Write `truth.json` of the zoo at `zoo` and return its path."""
-    path = zoo / "truth.json"
-    write_json(path, [asdict(record) for record in records])
+    """Write `truth.parquet` of the zoo at `zoo` by an atomic rename and return its path."""
+    rows = [
+        {**asdict(record), "settings": json.dumps(record.settings, sort_keys=True)}
+        for record in records
+    ]
+    path = zoo / "truth.parquet"
+    temporary = zoo / ".truth.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema=_TRUTH), temporary)
+    temporary.replace(path)
     return path
+
+
+def record_from(row: Mapping[str, Any]) -> Record:
+    """The record of a stored row, JSON or Parquet."""
+    settings = row["settings"]
+    return Record(
+        **{
+            **row,
+            "parents": tuple(row["parents"]),
+            "settings": json.loads(settings) if isinstance(settings, str) else settings,
+        }
+    )
 
 
 def read_truth(zoo: Path) -> list[Record]:
     """Read the records of the zoo at `zoo`; FileNotFoundError if it was never completed."""
-    rows = json.loads((zoo / "truth.json").read_text(encoding="utf-8"))
-    return [Record(**row) for row in rows]
+    path = zoo / "truth.parquet"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{zoo} holds no truth.parquet: it is no zoo, or not built to its end"
+        )
+    return [record_from(row) for row in pq.read_table(path).to_pylist()]
 
 
 @contextmanager

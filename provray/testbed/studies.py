@@ -79,7 +79,8 @@ def vision_study_items(seed: int = 0) -> list[Item]:
     return items
 
 
-def _classify(corpus: str, rate: float, steps: int, **more: Any) -> dict[str, Any]:
+def classify(corpus: str, rate: float, steps: int, **more: Any) -> dict[str, Any]:
+    """Return the settings of fine-tuning a real text model under a new head on `corpus`."""
     return {
         "corpus": corpus,
         "rate": rate,
@@ -93,8 +94,8 @@ def _classify(corpus: str, rate: float, steps: int, **more: Any) -> dict[str, An
 
 
 #: MiniLM fine-tuned gently on news topics and harshly on film reviews: the design's two true children.
-MILD = _classify("news", 3e-5, 90)
-HARSH = _classify("reviews", 3e-4, 90)
+MILD = classify("news", 3e-5, 90)
+HARSH = classify("reviews", 3e-4, 90)
 
 
 def text_study_items(seed: int = 0) -> list[Item]:
@@ -174,7 +175,7 @@ def real_items(seed: int = 0, *, mpnet: bool = True) -> list[Item]:
     int8 = {"method": "quantise", "bits": 8}
     four = ["astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"]
     photos = {"photos": four, "size": 224, "batch": 8, "steps": 14, "rate": 3e-4}
-    sports = _classify("news", 1e-4, 40, groups=[0, 0, 0, 1, 0])
+    sports = classify("news", 1e-4, 40, groups=[0, 0, 0, 1, 0])
     contrast = {"steps": 40, "batch": 16, "length": 32, "rate": 3e-5}
     items = [
         item(MOBILENET, "base", "asset", {"name": "mobilenet_v2"}),

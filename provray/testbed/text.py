@@ -199,7 +199,7 @@ def train_text(
     draw = generator(seed, 2)
     tops = list(head(model).parameters()) if objective == "classify" else []
     chosen = {id(parameter) for parameter in tops}
-    body = [p for p in model.parameters() if id(p) not in chosen]
+    body = [p for p in model.parameters() if id(p) not in chosen and p.requires_grad]
     if head_only:
         body = []
     groups = [{"params": body, "lr": training.rate}] if body else []
@@ -230,15 +230,17 @@ def train_text(
 
 
 @torch.no_grad()
+def text_probabilities(model: PreTrainedModel, tokens: Tokens) -> Tensor:
+    """Return the class probabilities, N×k, of texts; the model is put in evaluation mode."""
+    model.eval()
+    parts = [tokens.rows(rows) for rows in torch.arange(len(tokens.ids)).split(50)]
+    logits = [model(input_ids=part.ids, attention_mask=part.mask).logits for part in parts]
+    return torch.cat(logits).softmax(1)
+
+
 def text_accuracy(model: PreTrainedModel, tokens: Tokens, labels: Tensor) -> float:
     """Return the share of texts whose most probable class is their label."""
-    model.eval()
-    right = 0
-    for rows in torch.arange(len(labels)).split(50):
-        part = tokens.rows(rows)
-        logits = model(input_ids=part.ids, attention_mask=part.mask).logits
-        right += int((logits.argmax(1) == labels[rows]).sum())
-    return right / len(labels)
+    return float((text_probabilities(model, tokens).argmax(1) == labels).float().mean())
 
 
 @torch.no_grad()

@@ -15,11 +15,12 @@ from transformers import PreTrainedModel
 
 from provray.testbed.architectures import ARCHITECTURES
 from provray.testbed.assets import write_preprocessor
-from provray.testbed.digits import Augment, coloured, digits, generator, mixtures
+from provray.testbed.digits import Augment, coloured, generator, mixtures
 from provray.testbed.folders import save_model
+from provray.testbed.pictures import Pictures, pictures
 
 MEAN, STD = 0.5, 0.5
-#: How many test digits, and then mixtures of them, two models are compared on.
+#: How many test pictures, and then mixtures of them, two models are compared on.
 TEST_ANSWERS, MIXED_ANSWERS = 250, 750
 
 
@@ -37,6 +38,7 @@ TRAINING: Mapping[str, Training] = {
     "resnet": Training(epochs=8, batch=40, rate=4e-3),
     "vit": Training(epochs=9, batch=24, rate=2e-3),
     "convnext": Training(epochs=8, batch=32, rate=5e-3),
+    "efficientnet": Training(epochs=8, batch=40, rate=4e-3),
 }
 
 
@@ -49,6 +51,11 @@ def new_classifier(
         raise ValueError(f"architecture {architecture!r} is none of {known}")
     torch.manual_seed(seed)
     return ARCHITECTURES[architecture](size, channels, classes).eval()
+
+
+def architecture_of(model: PreTrainedModel) -> str:
+    """Return the key of TRAINING that a model was built under."""
+    return str(model.config.model_type)
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -78,13 +85,18 @@ def train(
     seed: int,
     augment: Augment | None = None,
     head_only: bool = False,
+    momentum: float | None = None,
 ) -> None:
-    """Train `model` in place on images in [0, 1].
+    """Train what can be trained of `model` in place on images in [0, 1].
 
     `targets` is N labels, or N×k probabilities to imitate. `head_only` leaves the body as it is, its
-    normalisation statistics included.
+    normalisation statistics included. `momentum` is that of batch normalisation, None for the model's own.
     """
-    parameters = list(head(model).parameters()) if head_only else list(model.parameters())
+    trained = head(model) if head_only else model
+    parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
+    for module in model.modules():
+        if momentum is not None and isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = momentum
     # with a frozen body, BatchNorm must not go on counting
     model.train(not head_only)
     draw = generator(seed, 1)
@@ -119,21 +131,21 @@ def head(model: PreTrainedModel) -> torch.nn.Module:
     return module
 
 
-def test_images(channels: int) -> tuple[Tensor, Tensor]:
-    """Return the held-out digits as a model with `channels` channels sees them, and their digits."""
-    images, labels = digits("test")
+def held_out_images(channels: int, name: Pictures = "digits") -> tuple[Tensor, Tensor]:
+    """Return the held-out pictures as a model with `channels` channels sees them, and their labels."""
+    images, labels = pictures(name, "test")
     return coloured(images, channels, seed=11), labels
 
 
-def answers(model: PreTrainedModel) -> list[int]:
-    """Return the labels `model` gives the 250 held-out digits and 750 mixtures of them.
+def answers(model: PreTrainedModel, name: Pictures = "digits") -> list[int]:
+    """Return the labels `model` gives the 250 held-out pictures and 750 mixtures of them.
 
     Two models of the same channels and task are compared by how often these agree.
     """
-    images, _ = digits("test")
+    images, _ = pictures(name, "test")
     channels = int(model.config.num_channels)
     mixed = coloured(mixtures(images, MIXED_ANSWERS, seed=12), channels, seed=13)
-    both = torch.cat([test_images(channels)[0], mixed])
+    both = torch.cat([held_out_images(channels, name)[0], mixed])
     labels: list[int] = probabilities(model, both).argmax(1).tolist()
     return labels
 

@@ -108,7 +108,7 @@ def test_an_interrupted_build_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(building, "_make", fail_at("b/pruned"))
     with pytest.raises(RuntimeError, match=r"held_out/b/pruned .*no space left"):
         build(tmp_path, family()[:3], workers=0)
-    assert not (tmp_path / "truth.json").exists()
+    assert not (tmp_path / "truth.parquet").exists()
     monkeypatch.setattr(building, "_make", make)
     seen: list[Progress] = []
     build(tmp_path, family()[:3], workers=0, progress=seen.append)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from provray.testbed import children, text, vision
+from provray.testbed import children, merging, text, vision
 from provray.testbed.digits import digits
 
 
@@ -83,16 +83,16 @@ def test_noise_has_the_scale_asked_for(parent: PreTrainedModel) -> None:
 
 def test_merge_is_the_average(parent: PreTrainedModel) -> None:
     other = children.add_noise(parent, 0.2, seed=2)
-    merged = children.merge([parent, other])
+    merged = merging.average([parent, other])
     for weight, a, b in zip(*map(matrices, (merged, parent, other)), strict=True):
         assert torch.allclose(weight, (a + b) / 2, atol=1e-6)
-    assert same(children.merge([parent, other], [1.0, 0.0]), parent)
+    assert same(merging.average([parent, other], [1.0, 0.0]), parent)
 
 
 def test_merging_strangers_is_refused(parent: PreTrainedModel) -> None:
     other = vision.new_classifier("resnet", channels=1, size=16, classes=10, seed=3)
     with pytest.raises(ValueError, match="same tensors"):
-        children.merge([parent, other])
+        merging.average([parent, other])
 
 
 @pytest.mark.parametrize("architecture", ["vit", "resnet", "convnext"])
@@ -125,3 +125,57 @@ def test_text_classifier_keeps_its_encoder() -> None:
     again = text.classifier_on(child, 3, seed=2)
     assert same(again.base_model, encoder)
     assert again.config.num_labels == 3
+
+
+def test_a_dropped_layer_is_gone_and_the_others_stay(parent: PreTrainedModel) -> None:
+    child = children.drop_layer(parent, 1)
+    assert child.config.num_hidden_layers == parent.config.num_hidden_layers - 1
+    ours, theirs = child.state_dict(), parent.state_dict()
+    for number, source in ((0, 0), (1, 2), (2, 3)):
+        name = "vit.layers.{}.mlp.fc1.weight"
+        assert torch.equal(ours[name.format(number)], theirs[name.format(source)])
+    with pytest.raises(ValueError, match="layer 9 cannot be dropped"):
+        children.drop_layer(parent, 9)
+
+
+def test_a_stage_of_a_convnext_loses_a_layer() -> None:
+    parent = vision.new_classifier("convnext", channels=1, size=16, classes=4, seed=3)
+    child = children.drop_layer(parent, 1)
+    assert list(child.config.depths) == [2, 1]
+    assert len(child.state_dict()) < len(parent.state_dict())
+
+
+def test_an_adapter_adds_a_low_rank_and_leaves_the_rest(parent: PreTrainedModel) -> None:
+    child = copy.deepcopy(parent)
+    images, labels = digits("train")
+    with children.low_rank(child, 2, seed=1):
+        vision.train(child, images[:80], labels[:80], vision.Training(2, 20, 5e-3), seed=0)
+    assert set(child.state_dict()) == set(parent.state_dict())
+    differences = {
+        name: child.state_dict()[name] - tensor for name, tensor in parent.state_dict().items()
+    }
+    added = differences["vit.layers.0.mlp.fc1.weight"]
+    assert float(added.abs().max()) > 0
+    assert torch.linalg.matrix_rank(added, rtol=1e-4) <= 2
+    assert float(differences["vit.layers.0.layernorm_before.weight"].abs().max()) == 0
+    assert all(parameter.requires_grad for parameter in child.parameters())
+
+
+def test_recovery_keeps_zeros(parent: PreTrainedModel) -> None:
+    child = children.prune(parent, 0.6)
+    zeros = {name: tensor == 0 for name, tensor in child.named_parameters() if "mlp" in name}
+    before = {name: tensor.clone() for name, tensor in child.named_parameters()}
+    images, labels = digits("train")
+    with children.zeros_stay(child):
+        vision.train(child, images[:80], labels[:80], vision.Training(2, 20, 5e-3), seed=0)
+    after = dict(child.named_parameters())
+    for name, mask in zeros.items():
+        if name.endswith("weight"):
+            assert bool((after[name][mask] == 0).all())
+            assert not torch.equal(after[name], before[name])
+
+
+def test_half_precision_is_written_as_such(parent: PreTrainedModel) -> None:
+    child = children.to_float16(parent)
+    assert {p.dtype for p in child.parameters()} == {torch.float16}
+    assert {p.dtype for p in parent.parameters()} == {torch.float32}
