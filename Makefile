@@ -10,6 +10,11 @@ VENV ?= .venv
 DEMO_OUT ?= demo-out
 PYTEST_ARGS ?=
 
+ZOO ?= .cache/standard-zoo
+FASHION := .cache/fashion-mnist
+# Where `provray zoo` looks for Fashion-MNIST; Debian's own folder where its package is installed.
+export PROVRAY_FASHION_MNIST ?= $(abspath $(FASHION))
+
 BIN := $(VENV)/bin
 # Packages in the locks are complete as they stand: nothing to resolve, nothing else to pull in.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -35,6 +40,7 @@ key = $(shell { cat $(1); echo "$(CURDIR)"; $(PYTHON) --version; } 2>&1 | sha256
 CORE := $(VENV)/.installed-core-$(call key,requirements.lock)
 PROVRAY := $(VENV)/.installed-provray-$(call key,pyproject.toml)
 DEMO := $(VENV)/.installed-demo-$(call key,requirements-demo.lock)
+STUDIES := $(VENV)/.installed-studies-$(call key,requirements-studies.lock)
 ASSETS := $(VENV)/.installed-assets-$(call key,requirements-assets.lock)
 
 .PHONY: help
@@ -49,7 +55,7 @@ demo: $(DEMO) ## build a zoo of model families, crawl it, query it, write a repo
 	$(BIN)/provray demo --out $(DEMO_OUT)
 
 .PHONY: test
-test: $(ASSETS) ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
+test: $(STUDIES) ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: lint
@@ -65,6 +71,14 @@ format: $(PROVRAY) ## let ruff fix and format the code
 .PHONY: types
 types: $(PROVRAY) ## mypy, strict
 	$(BIN)/mypy
+
+.PHONY: fashion
+fashion: $(FASHION)/train-images-idx3-ubyte.gz ## unpack Fashion-MNIST (Debian package, no root) into .cache for the standard zoo
+
+.PHONY: zoo
+zoo: $(STUDIES) $(FASHION)/train-images-idx3-ubyte.gz ## build the standard zoo and score it: about an hour on two cores
+	$(BIN)/provray zoo build $(ZOO) --spec standard
+	$(BIN)/provray eval $(ZOO) --out docs/results
 
 .PHONY: bench
 bench: $(DEMO) ## time and memory of fingerprints against plain PyTorch loops
@@ -104,6 +118,18 @@ $(DEMO): $(PROVRAY)
 	@rm -f $(VENV)/.installed-demo-*
 	@$(INSTALL) -r requirements-demo.lock
 	@touch $@
+
+$(STUDIES): $(ASSETS)
+	@echo "installing requirements-studies.lock: plots, and a Laplace approximation for steal-bench"
+	@rm -f $(VENV)/.installed-studies-*
+	@$(INSTALL) -r requirements-studies.lock
+	@touch $@
+
+# Not in any Python registry, and no root is needed to unpack it.
+$(FASHION)/train-images-idx3-ubyte.gz:
+	@mkdir -p $(FASHION)
+	@cd $(FASHION) && apt-get download -q dataset-fashion-mnist && dpkg-deb --fsys-tarfile dataset-fashion-mnist_*.deb \
+	  | tar -x --strip-components=5 ./usr/share/datasets/fashion-mnist && rm dataset-fashion-mnist_*.deb
 
 $(ASSETS): $(DEMO)
 	@echo "installing requirements-assets.lock: more real models"

@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from provray.crawl.fingerprinter import CHECKED_PROBES, Fingerprinter
 from provray.crawl.settings import Compute
 from provray.fingerprints.gif import GifState, gradient_fields
 from provray.fingerprints.quadrature import gauss_legendre
-from provray.fingerprints.settings import FingerprintSettings
+from provray.fingerprints.settings import FingerprintSettings, GifSettings
 from provray.fingerprints.sketch import unit
 from provray.probes import MODALITIES, ProbeSet, default_probes
 from provray.sources import open_source
@@ -45,6 +46,8 @@ from provray.testbed.build import build
 from provray.testbed.demo_zoo import demo_items
 
 PAPER_POINTS = 50
+#: Sketches longer than the stored ones: how much of the order of unrelated pairs more numbers would keep.
+LONGER_SKETCHES = (2048, 8192, 32768)
 
 
 def main() -> None:
@@ -195,7 +198,8 @@ def _gif_against_paper(family: dict[str, tuple[str, Path]], probes: int) -> dict
     fingerprinter, sets = _fingerprinter()
     settings = fingerprinter.settings.gif
     chosen = sets["image"].stratum(settings.stratum)[:probes]
-    made: dict[str, dict[str, np.ndarray]] = {"plain": {}, "fields": {}, "sketches": {}}
+    kinds = ("fields", "sketches", *(f"sketches_of_{length}" for length in LONGER_SKETCHES))
+    made: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in ("plain", *kinds)}
     seconds = {"plain": 0.0, "ours": 0.0}
     for name, (_, folder) in family.items():
         model = fingerprinter.load(next(iter(open_source(str(folder)).models())))
@@ -203,18 +207,20 @@ def _gif_against_paper(family: dict[str, tuple[str, Path]], probes: int) -> dict
         made["plain"][name] = np.stack([_paper_field(model, probe) for probe in chosen])
         seconds["plain"] += time.perf_counter() - started
         started = time.perf_counter()
-        state, fields = GifState(settings), []
+        state, given = GifState(settings), []
         for some in _cut(chosen, 16):
             inputs = model.prepare(some)
             got = gradient_fields(model, inputs, settings, rows=16 * settings.steps)
             state.add([p.id for p in some], got)
-            fields.append(got.by_scalar["top_logit"])
-        sketch = state.finish()
+            given.append(([p.id for p in some], got))
+        made["sketches"][name] = _top_logit(state, settings)
         seconds["ours"] += time.perf_counter() - started
-        made["fields"][name] = unit(np.concatenate(fields))
-        made["sketches"][name] = sketch.vectors[
-            sketch.readouts.index(f"{settings.stratum}@top_logit")
-        ]
+        made["fields"][name] = unit(np.concatenate([g.by_scalar["top_logit"] for _, g in given]))
+        for length in LONGER_SKETCHES:
+            longer = GifState(replace(settings, dimensions=length))
+            for ids, got in given:
+                longer.add(ids, got)
+            made[f"sketches_of_{length}"][name] = _top_logit(longer, settings)
     pairs = list(itertools.combinations(family, 2))
     kin = [i for i, (a, b) in enumerate(pairs) if family[a][0] == family[b][0]]
     distances = {
@@ -233,12 +239,18 @@ def _gif_against_paper(family: dict[str, tuple[str, Path]], probes: int) -> dict
             f"rank_correlation_of_{kind}{label}": round(
                 _spearman(distances["plain"][chosen_pairs], distances[kind][chosen_pairs]), 4
             )
-            for kind in ("fields", "sketches")
+            for kind in kinds
             for label, chosen_pairs in (("", list(range(len(pairs)))), ("_within_families", kin))
         },
     }
     print(f"GiF against the paper's recipe: {figures}", flush=True)
     return figures
+
+
+def _top_logit(state: GifState, settings: GifSettings) -> np.ndarray:
+    """The finished sketch of the top logit's field."""
+    sketch = state.finish()
+    return sketch.vectors[sketch.readouts.index(f"{settings.stratum}@top_logit")]
 
 
 def _paper_field(model: Any, probe: Any) -> np.ndarray:

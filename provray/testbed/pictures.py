@@ -45,13 +45,14 @@ def read_idx(path: Path) -> np.ndarray:
 
 def fashion_folder() -> Path:
     """Where Fashion-MNIST lies: the folder that PROVRAY_FASHION_MNIST names, else Debian's. Raises MissingAsset."""
-    folder = Path(os.environ.get(FOLDER_VARIABLE, _DEBIAN_FOLDER))
-    if not (folder / "train-images-idx3-ubyte.gz").is_file():
-        raise MissingAsset(
-            f"Fashion-MNIST is not in {folder}: `make fashion` unpacks it into .cache/fashion-mnist (set "
-            f"{FOLDER_VARIABLE} to that folder), or install Debian's package dataset-fashion-mnist"
-        )
-    return folder
+    named = Path(os.environ.get(FOLDER_VARIABLE, _DEBIAN_FOLDER))
+    for folder in (named, _DEBIAN_FOLDER):
+        if (folder / "train-images-idx3-ubyte.gz").is_file():
+            return folder
+    raise MissingAsset(
+        f"Fashion-MNIST is not in {named}: `make fashion` unpacks it into .cache/fashion-mnist (set "
+        f"{FOLDER_VARIABLE} to that folder), or install Debian's package dataset-fashion-mnist"
+    )
 
 
 @lru_cache(maxsize=2)
