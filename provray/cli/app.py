@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import provray
-from provray.cli import crawl, demo, eval, probes, query, show, zoo
+from provray.cli import crawl, demo, eval, probes, query, show, steal_bench, zoo
 from provray.cli.console import fail
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.command("query")(query.query_command)
 app.command("show")(show.show_command)
 app.command("demo")(demo.demo_command)
 app.command("eval")(eval.eval_command)
+app.command("steal-bench")(steal_bench.steal_bench_command)
 
 
 def _print_version(asked: bool) -> None:

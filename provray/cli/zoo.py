@@ -22,12 +22,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _zoo() -> None:
-    # a group, although it has one command so far
-    return
-
-
 @app.command("build")
 def build_command(
     folder: Annotated[Path, typer.Argument(help="Folder of the zoo.", show_default=False)],
@@ -70,6 +64,26 @@ def build_command(
             raise
     _print(records)
     out.print(f"truth: [bold]{folder / 'truth.parquet'}[/]", soft_wrap=True)
+
+
+@app.command("probes")
+def probes_command(
+    folder: Annotated[Path, typer.Argument(help="A built zoo.", show_default=False)],
+) -> None:
+    """Write probe sets of the zoo's own domains: what to look for theft with.
+
+    DIR/probes/domain-image.parquet and domain-text.parquet, from pictures and texts that no model was trained on; for
+    `provray eval DIR --probes …`.
+    """
+    from provray.probes import write_probes
+    from provray.testbed.domain_probes import domain_probes
+    from provray.testbed.folders import read_truth
+    from provray.testbed.scoreboard.cases import data_of
+
+    for probes in domain_probes({data_of(record) for record in read_truth(folder)}):
+        path = folder / "probes" / f"{probes.name}.parquet"
+        write_probes(probes, path)
+        out.print(f"{probes.modality}: [bold]{path}[/] {probes.digest[:12]}", soft_wrap=True)
 
 
 def _print(records: list[Record]) -> None:

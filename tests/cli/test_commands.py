@@ -46,7 +46,7 @@ def test_help_teaches(provray: Any) -> None:
     assert shown.code == 0
     for word in ("crawl", "query", "show", "demo", "probes"):
         assert word in shown.out
-    for command in ("crawl", "query", "show", "demo"):
+    for command in ("crawl", "query", "show", "demo", "zoo", "eval", "steal-bench"):
         assert provray(command, "--help").code == 0
 
 
@@ -145,3 +145,14 @@ def test_crawl_show_query(provray: Any, index: dict[str, Path]) -> None:
     broken = provray("query", index["models"] / "torn", "--index", index["index"])
     assert broken.code == 2
     assert "broken" in broken.err
+
+
+def test_zoos_and_scoreboards_refuse_what_they_cannot_use(provray: Any, tmp_path: Path) -> None:
+    unknown = provray("zoo", "build", tmp_path / "zoo", "--spec", "huge")
+    assert unknown.code == 2
+    assert "none of small, standard" in unknown.err
+    none = provray("eval", tmp_path)
+    assert none.code == 2
+    assert "holds no truth.parquet" in none.err
+    for command in (("zoo",), ("zoo", "build"), ("eval",)):
+        assert "--help" in provray(*command, "--help").out
