@@ -26,9 +26,10 @@ from transformers import PreTrainedModel
 from provray.crawl.progress import Progress
 from provray.testbed.build import seed_of
 from provray.testbed.digits import SIZE, generator
+from provray.testbed.domain_probes import domain_probes
 from provray.testbed.folders import load_own_model, write_json
 from provray.testbed.pictures import Pictures, pictures
-from provray.testbed.steal_naming import INDEXED, Naming, Suspect, name_victims, own_probes
+from provray.testbed.steal_naming import INDEXED, Naming, Suspect, name_victims
 from provray.testbed.steal_results import (
     Alikeness,
     Look,
@@ -187,7 +188,7 @@ def _run(
         folder,
         VICTIM,
         sorted(suspects, key=lambda suspect: suspect.group.endswith(_IMITATED)),
-        own_probes(settings.pictures, folder / "probes"),
+        domain_probes({settings.pictures})[0],
         images,
         crawling,
     )

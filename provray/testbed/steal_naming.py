@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from provray.ancestry.cohort import Cohort, mean_by_family
@@ -25,11 +24,9 @@ from provray.crawl.crawl import crawl
 from provray.crawl.progress import Progress
 from provray.crawl.settings import PoolSettings, available_cores
 from provray.index.table import FingerprintTable
-from provray.probes import ProbeSet, probes_from_images
+from provray.probes import ProbeSet
 from provray.sources import open_source
-from provray.testbed.digits import as_pictures
 from provray.testbed.folders import load_own_model
-from provray.testbed.pictures import Pictures, pictures
 from provray.testbed.steal_results import Proportion, wilson_interval
 from provray.testbed.vision import probabilities
 
@@ -104,14 +101,6 @@ class Naming:
     cohort: str
     asked: tuple[Asked, ...]
     rows: tuple[NamingRow, ...]
-
-
-def own_probes(name: Pictures, folder: Path) -> ProbeSet:
-    """Return a probe set of the collection's probe part; its pictures are written to `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, picture in enumerate(as_pictures(pictures(name, "probe")[0])):
-        Image.fromarray(picture).save(folder / f"{number:03}.png")
-    return probes_from_images(folder, f"{name}-probes")
 
 
 def name_victims(
