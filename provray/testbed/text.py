@@ -121,7 +121,7 @@ def random_weights_like(model: PreTrainedModel, seed: int) -> PreTrainedModel:
 
 def classifier_on(encoder: PreTrainedModel, classes: int, seed: int) -> PreTrainedModel:
     """Return a sequence classifier whose body is `encoder` (headless or not) under a new random head."""
-    if hasattr(encoder, "classifier"):
+    if hasattr(encoder, "classifier") or hasattr(encoder, "score"):
         return with_new_head(encoder, classes, seed)
     kind = type(encoder).__name__.removesuffix("Model") + "ForSequenceClassification"
     config = copy.deepcopy(encoder.config)
