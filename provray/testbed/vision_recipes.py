@@ -37,6 +37,7 @@ def scaled(training: vision.Training, settings: Mapping[str, Any]) -> vision.Tra
 def finish(job: Job, model: PreTrainedModel, task: str) -> Outcome:
     """Save an image classifier and measure it; models of all ten classes also give their answers."""
     vision.save_classifier(model, job.folder, size=SIZE, title=job.title)
+    model = model.float()  # half precision is for the file: not every layer computes in it on a CPU
     images, labels = vision.held_out_images(int(model.config.num_channels), _pictures(job))
     measured = vision.accuracy(model, images, relabel(labels, task))
     given = tuple(vision.answers(model, _pictures(job))) if task == "digit" else None

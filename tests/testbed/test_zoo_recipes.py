@@ -14,7 +14,7 @@ from provray.testbed.folders import read_truth
 from provray.testbed.zoo import standard_items
 
 #: One base of each modality, with the twin its ensemble needs.
-FAMILIES = (("digits/vit-0", "digits/vit-2"), ("news/gpt2-0", "news/gpt2-2"))
+FAMILIES = (("digits/resnet-0", "digits/resnet-2"), ("news/gpt2-0", "news/gpt2-2"))
 
 
 def shrunk(item: Item) -> Item:
