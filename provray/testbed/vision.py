@@ -102,7 +102,8 @@ def train(
     draw = generator(seed, 1)
     torch.manual_seed(seed)  # dropout, stochastic depth
     per_epoch = len(images) // training.batch
-    steps = max(2, round(training.epochs * per_epoch))
+    # the one-cycle schedule divides by zero at four steps: its warm-up would have none
+    steps = max(5, round(training.epochs * per_epoch))
     optimiser = torch.optim.AdamW(parameters, lr=training.rate, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, training.rate, total_steps=steps + 1, pct_start=0.2
