@@ -67,13 +67,15 @@ def eval_command(
 def print_board(board: Board) -> None:
     """The pooled figures of every score, and strangers taken for relatives."""
     from provray.testbed.scoreboard.board import LOGISTIC
-    from provray.testbed.scoreboard.report import MEASURES, SHOWN, score_order
+    from provray.testbed.scoreboard.report import MEASURES, POOLED, SHOWN, score_order
 
     out.print(
         f"{board.models} models, {board.questions} questions of {board.families} families, "
         f"{board.candidates} candidates; two folds, 95 % intervals over families"
     )
-    for kind in ("theft", "white-box"):
+    for kind in POOLED[:-1]:
+        if kind not in board.cells[LOGISTIC]:
+            continue
         table = Table(
             f"score on {kind}", *MEASURES.values(), box=None, header_style="bold", show_edge=False
         )

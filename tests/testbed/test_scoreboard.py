@@ -106,14 +106,14 @@ def test_a_perfect_and_a_blind_score() -> None:
     cases = make_cases(little_zoo())
     perfect = np.where(cases.true, 1.0, 0.0)
     perfect[~cases.asked] = -np.inf
-    kinds = dict.fromkeys(cases.methods, "white-box")
-    cells = board.score_cells(perfect, cases, ["fine-tune", "prune-60", "ensemble"], kinds)
+    groups = board.method_groups(cases, ["fine-tune", "prune-60", "ensemble"], little_zoo())
+    cells = board.score_cells(perfect, cases, groups)
     assert cells["all"].first.value == 1.0
     assert cells["all"].hard.value == 1.0
     assert cells["all"].found.value == 1.0
     assert "theft" not in cells
     blind = np.where(cases.asked, 0.5, -np.inf)
-    cells = board.score_cells(blind, cases, ["fine-tune"], kinds)
+    cells = board.score_cells(blind, cases, groups)
     assert cells["fine-tune"].first.count == 2
     # a tie is no answer; only the child without any rival in its fold is named by default
     assert cells["all"].first.value == 0.25

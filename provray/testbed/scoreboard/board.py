@@ -27,6 +27,8 @@ from provray.testbed.scoreboard.parts import fold_cohorts, part_matrices
 Scores = npt.NDArray[np.float64]
 #: Share of questions without an answer in the index that may be given one.
 FALSE_POSITIVES = 0.01
+#: By how much a thief must agree more with its victim than with the best stranger to count as one that worked.
+FIDELITY_MARGIN = 0.01
 UNTRAINED, LOGISTIC, NO_WEIGHTS = "fusion, untrained", "fusion, logistic", "fusion without weights"
 
 
@@ -50,9 +52,9 @@ class Cell:
 class Board:
     """The scoreboard of one zoo on one choice of probe sets.
 
-    cells: by score, then method; `all`, `white-box` and `theft` pool several. accepted: by score, then by what was
-    asked about, the share of questions without an ancestor in the index that get an answer under that threshold
-    (`all`: the measured false-positive rate). models: how many were compared; failed: those that could not be,
+    cells: by score, then method; `all`, `white-box`, `theft` and `theft that worked` pool several. accepted: by
+    score, then by what was asked about, the share of questions without an ancestor in the index that get an answer
+    under that threshold (`all`: the measured false-positive rate). models: how many were compared; failed: those that could not be,
     with status and reason. seconds: of the crawl.
     """
 
@@ -100,11 +102,9 @@ def evaluate(
     for name, matrix in baseline_matrices(zoo, named, outputs, cases).items():
         scores[name] = cases.scores(matrix)
     methods = methods_in_order(cases, named)
-    kinds = {
-        m: _kind(named[cases.models[s]]) for s, m in zip(cases.suspects, cases.methods, strict=True)
-    }
+    groups = method_groups(cases, methods, records)
     return Board(
-        cells={name: score_cells(score, cases, methods, kinds) for name, score in scores.items()},
+        cells={name: score_cells(score, cases, groups) for name, score in scores.items()},
         accepted={name: accepted(score, cases) for name, score in scores.items()},
         methods=tuple(methods),
         models=len(fingerprints),
@@ -138,8 +138,22 @@ def _fingerprints(
     return [held.get(r.model, Fingerprint(r.model, "")) for r in records]
 
 
-def _kind(record: Record) -> str:
-    return "theft" if record.relation in ("stolen", "distilled") else "white-box"
+def method_groups(
+    cases: Cases, methods: Sequence[str], records: Sequence[Record]
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which suspects are asked about under each heading: every method by itself, and pooled ones.
+
+    `theft that worked`: thieves that agree with their victim on mixed inputs by a point more than with any stranger.
+    """
+    names = np.array(cases.methods)
+    groups = {method: (names == method) & cases.descended for method in methods}
+    theft = np.array([record.relation in ("stolen", "distilled") for record in records])
+    worked = np.array([(record.margin_mixed or 0.0) >= FIDELITY_MARGIN for record in records])
+    groups["theft that worked"] = theft & worked & cases.descended
+    groups["theft"] = theft & cases.descended
+    groups["white-box"] = ~theft & cases.descended
+    groups["all"] = cases.descended
+    return {name: chosen for name, chosen in groups.items() if chosen.any()}
 
 
 def fold_scores(fingerprints: Sequence[Fingerprint], cases: Cases) -> dict[str, Scores]:
@@ -184,17 +198,12 @@ def thresholds(score: Scores, cases: Cases) -> dict[int, float]:
 
 
 def score_cells(
-    score: Scores, cases: Cases, methods: Sequence[str], kinds: Mapping[str, str]
+    score: Scores, cases: Cases, groups: Mapping[str, npt.NDArray[np.bool_]]
 ) -> dict[str, Cell]:
-    """Every method by itself, and pooled."""
-    names = np.array(cases.methods)
-    groups = {method: (names == method) & cases.descended for method in methods}
-    for kind in ("theft", "white-box"):
-        groups[kind] = np.array([kinds[m] == kind for m in cases.methods]) & cases.descended
-    groups["all"] = cases.descended
+    """One cell for each group of suspects, all under the same threshold."""
     limits = thresholds(score, cases)
     limit = np.array([limits[fold] for fold in cases.folds])
-    return {n: _cell(score, cases, chosen, limit) for n, chosen in groups.items() if chosen.any()}
+    return {name: _cell(score, cases, chosen, limit) for name, chosen in groups.items()}
 
 
 def _cell(score: Scores, cases: Cases, chosen: npt.NDArray[np.bool_], limit: Scores) -> Cell:
