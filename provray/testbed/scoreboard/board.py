@@ -52,10 +52,10 @@ class Cell:
 class Board:
     """The scoreboard of one zoo on one choice of probe sets.
 
-    cells: by score, then method; `all`, `white-box`, `theft` and `theft that worked` pool several. accepted: by
-    score, then by what was asked about, the share of questions without an ancestor in the index that get an answer
-    under that threshold (`all`: the measured false-positive rate). models: how many were compared; failed: those that could not be,
-    with status and reason. seconds: of the crawl.
+    cells: by score, then method; `all`, `white-box`, `theft` and `theft that worked` pool several.
+    accepted: by score, then by what was asked about, the share of questions without an ancestor in the index that get
+    an answer under that threshold (`all`: the measured false-positive rate). models: how many were compared;
+    failed: those that could not be, with status and reason. seconds: of the crawl.
     """
 
     cells: Mapping[str, Mapping[str, Cell]]

@@ -1,0 +1,33 @@
+"""Probe sets of a zoo's own domains."""
+
+from __future__ import annotations
+
+import pytest
+
+from provray.testbed.digits import as_pictures, digits
+from provray.testbed.domain_probes import TOTAL, domain_probes
+
+
+def test_pictures_no_model_was_trained_on() -> None:
+    (made,) = domain_probes({"digits", "photographs"})
+    assert made.modality == "image"
+    natural = made.stratum("natural")
+    assert len(natural) == TOTAL
+    trained = {picture.tobytes() for picture in as_pictures(digits("train")[0])}
+    held_out = {picture.tobytes() for picture in as_pictures(digits("probe")[0])}
+    shown = [p.content.tobytes() for p in natural if not isinstance(p.content, str)]
+    assert len(shown) == TOTAL
+    assert held_out.issuperset(shown)
+    assert not trained & set(shown)
+    assert domain_probes({"digits"})[0].digest == made.digest
+
+
+def test_texts_of_both_corpora() -> None:
+    (made,) = domain_probes({"news", "reviews"})
+    assert made.modality == "text"
+    assert len(made.stratum("natural")) == TOTAL
+
+
+def test_nothing_known_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no known domain among photographs"):
+        domain_probes({"photographs"})
