@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,9 @@ def _read_done(zoo: Path, item: Item, key: str) -> dict[str, Any] | None:
     if not file.is_file() or not (zoo / item.path / "model.safetensors").is_file():
         return None
     stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return stored if stored["key"] == key else None
+    # records of an earlier layout are no use, whatever their key
+    known = set(stored["record"]) == {field.name for field in fields(Record)}
+    return stored if known and stored["key"] == key else None
 
 
 def _store(zoo: Path, item: Item, key: str, outcome: Outcome, seconds: float) -> dict[str, Any]:

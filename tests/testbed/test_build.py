@@ -82,6 +82,19 @@ def test_complete_models_are_kept_and_changed_ones_made_again(tmp_path: Path) ->
     }
 
 
+def test_a_record_of_an_earlier_layout_is_made_again(tmp_path: Path) -> None:
+    items = family()[:1]
+    build(tmp_path, items, workers=0)
+    (stored,) = (tmp_path / ".records").glob("*.json")
+    old = json.loads(stored.read_text())
+    old["record"]["parent"] = old["record"].pop("parents")
+    stored.write_text(json.dumps(old))
+    seen: list[Progress] = []
+    build(tmp_path, items, workers=0, progress=seen.append)
+    assert [progress.kept for progress in seen] == [False]
+    assert read_truth(tmp_path)[0].parents == ()
+
+
 def test_models_of_an_earlier_plan_are_removed(tmp_path: Path) -> None:
     items = family()[:3]
     build(tmp_path, items, workers=0)
