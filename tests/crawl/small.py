@@ -32,15 +32,26 @@ def tiny_folder(root: Path) -> Path:
 
 
 def working(method: str) -> list[int]:
-    """Process ids of actors that are inside this method right now (Ray puts the call in the process title)."""
+    """Process ids of this process's own actors that are inside this method right now.
+
+    Ray puts the call in the process title. Its workers are children of a raylet that the driver started: those of
+    another cluster on the machine are none of our business.
+    """
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
             title = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+            ours = _parent(_parent(int(entry.name))) == os.getpid()
         except OSError:
             continue
-        if title.startswith("ray::") and title.endswith(f"Worker.{method}"):
+        if title.startswith("ray::") and title.endswith(f"Worker.{method}") and ours:
             found.append(int(entry.name))
     return found
+
+
+def _parent(pid: int) -> int:
+    """Process id of a process's parent."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid:"))
