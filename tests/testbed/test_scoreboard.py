@@ -129,6 +129,17 @@ def test_thresholds_come_from_the_other_fold() -> None:
     assert limits[0] < 0
 
 
+def test_ranges_are_of_true_ancestors_and_of_strangers() -> None:
+    cases = make_cases(little_zoo())
+    score = np.where(cases.true, 0.9, 0.2)
+    score[~cases.asked] = -np.inf
+    score[cases.models.index("digits/a-2"), 0] = 0.6
+    found = board.score_ranges(score, cases)
+    assert found["fine-tune"] == (0.9, 0.9, 0.9)
+    assert found["base"][2] == 0.6
+    assert board.fold_limits(score, cases)[1] == pytest.approx(0.6)
+
+
 def test_plans_hold_what_they_promise() -> None:
     standard = zoo_items("standard")
     assert len(standard) >= 300

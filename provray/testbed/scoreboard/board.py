@@ -55,11 +55,15 @@ class Board:
     cells: by score, then method; `all`, `white-box`, `theft` and `theft that worked` pool several.
     accepted: by score, then by what was asked about, the share of questions without an ancestor in the index that get
     an answer under that threshold (`all`: the measured false-positive rate). models: how many were compared;
-    failed: those that could not be, with status and reason. seconds: of the crawl.
+    failed: those that could not be, with status and reason. seconds: of the crawl. ranges: by score, lowest, median
+    and highest score of true ancestors by method, and of the best candidate of strangers by kind. thresholds: by
+    score, of each fold.
     """
 
     cells: Mapping[str, Mapping[str, Cell]]
     accepted: Mapping[str, Mapping[str, Estimate]]
+    ranges: Mapping[str, Mapping[str, tuple[float, float, float]]]
+    thresholds: Mapping[str, tuple[float, float]]
     methods: tuple[str, ...]
     models: int
     questions: int
@@ -106,6 +110,8 @@ def evaluate(
     return Board(
         cells={name: score_cells(score, cases, groups) for name, score in scores.items()},
         accepted={name: accepted(score, cases) for name, score in scores.items()},
+        ranges={name: score_ranges(score, cases) for name, score in scores.items()},
+        thresholds={name: fold_limits(score, cases) for name, score in scores.items()},
         methods=tuple(methods),
         models=len(fingerprints),
         questions=int(cases.descended.sum()),
@@ -230,3 +236,27 @@ def accepted(score: Scores, cases: Cases) -> dict[str, Estimate]:
         if not descended:
             groups[method] = (np.array(cases.methods) == method) & ~cases.descended
     return {name: share(exceeded[rows], cases.families[rows]) for name, rows in groups.items()}
+
+
+def fold_limits(score: Scores, cases: Cases) -> tuple[float, float]:
+    """The thresholds that folds 0 and 1 are judged by."""
+    limits = thresholds(score, cases)
+    return round(limits[0], 4), round(limits[1], 4)
+
+
+def score_ranges(score: Scores, cases: Cases) -> dict[str, tuple[float, float, float]]:
+    """Lowest, median and highest: of the true ancestor's score for every method of making a child, of the best
+    candidate's for every kind of stranger. Kinds without any score are left out."""
+    names = np.array(cases.methods)
+    found: dict[str, tuple[float, float, float]] = {}
+    for descended, best in (
+        (True, best_true(score, cases)),
+        (False, best_without_kin(score, cases)),
+    ):
+        for name in sorted(set(names[cases.descended == descended])):
+            values = best[(names == name) & (cases.descended == descended)]
+            values = values[np.isfinite(values)]
+            if len(values):
+                low, middle, high = np.percentile(values, [0, 50, 100])
+                found[str(name)] = (round(low, 3), round(middle, 3), round(high, 3))
+    return found

@@ -141,6 +141,7 @@ def board_markdown(board: Board, command: str, picture: str) -> str:
                 values = [str(getattr(found, measure)) for measure in MEASURES]
                 lines.append(f"| {score} | " + " | ".join(values) + " |")
         lines.append("")
+    lines += ["## Scores themselves", "", *_range_table(board), ""]
     lines += ["## First places and found, by method and score", "", *_method_table(board), ""]
     return "\n".join(lines)
 
@@ -154,6 +155,27 @@ def _accepted_table(board: Board) -> list[str]:
     for score in shown:
         values = [str(board.accepted[score][kind]) for kind in kinds]
         lines.append(f"| {score} | " + " | ".join(values) + " |")
+    return lines
+
+
+def _range_table(board: Board) -> list[str]:
+    """Lowest, median and highest score of true ancestors by method, and of strangers' best candidates by kind."""
+    shown = [s for s in ("weights", LOWER_PROFILE, BEHAVIOUR_MEAN, LOGISTIC) if s in board.ranges]
+    limits = [" / ".join(f"{v:.2f}" for v in board.thresholds[s]) for s in shown]
+    lines = [
+        "Lowest, median and highest: of the true ancestor by method, then of the best candidate of strangers by kind.",
+        "",
+        "| asked about | " + " | ".join(shown) + " |",
+        "| --- |" + " --- |" * len(shown),
+        "| *thresholds of the two folds* | " + " | ".join(limits) + " |",
+    ]
+    kinds = [kind for kind in board.ranges[shown[0]] if kind not in board.methods]
+    for name in (*board.methods, *kinds):
+        found = [board.ranges[score].get(name) for score in shown]
+        cells = ["–" if r is None else f"{r[0]:.2f}, {r[1]:.2f}, {r[2]:.2f}" for r in found]
+        lines.append(
+            f"| {name if name in board.methods else f'*{name}*'} | " + " | ".join(cells) + " |"
+        )
     return lines
 
 
