@@ -22,6 +22,7 @@ from provray.fingerprints.gif import GifState, gradient_fields
 from provray.fingerprints.settings import FingerprintSettings
 from provray.fingerprints.sketch import BLOCK
 from provray.fingerprints.space import behaviour_space, weights_space
+from provray.fingerprints.weights import READOUTS as WEIGHTS_READOUTS
 from provray.fingerprints.weights import TensorSource, fingerprint_weights
 from provray.index.row import Row
 from provray.models.adapter import ProbedModel
@@ -86,8 +87,8 @@ class Fingerprinter:
             parameters=checkpoint.parameters,
             bytes=checkpoint.nbytes,
             weights_digest=made.digest,
-            readouts=("weights",),
-            vectors=made.vector[None, :],
+            readouts=WEIGHTS_READOUTS,
+            vectors=made.vectors,
             tensors=made.marks,
             seconds=time.perf_counter() - started,
         )

@@ -17,11 +17,14 @@ def _power_of_two(name: str, value: int) -> None:
 class WeightsSettings:
     """Weights sketch. `dimensions`: sketch length, a power of two. Tensors of fewer than `min_elements`
     values are left out; a tensor of n values is scaled by n ** `size_power` before it is added, so
-    that large tensors count more than small ones but do not drown them."""
+    that large tensors count more than small ones but do not drown them. `min_bias_elements`, `bias_power`: the same for
+    biases and gains, which are short: there every value counts alike, or chance in the shortest would show."""
 
     dimensions: int = 1024
     min_elements: int = 64
     size_power: float = 0.125
+    min_bias_elements: int = 8
+    bias_power: float = 0.5
 
     def __post_init__(self) -> None:
         _power_of_two("weights dimensions", self.dimensions)

@@ -3,8 +3,10 @@
 Each tensor of two or more dimensions, minus its mean, over its norm, is count-sketched with a seed of its
 normalised name and shape. Sketches add over tensors, so two models' cosine is the mean cosine of the weights
 they share by name and shape: near 1 for a child, 0 +- 1/sqrt(m) for strangers and for twins of one recipe.
-Beside it: digests of every tensor (exact copies, frozen parts), and how many zeros and how many different
-values a tensor holds (pruning and quantisation leave marks there).
+A second sketch holds the biases and gains: they start at a constant, so all that two models share there was
+learned, where shared matrices may be no more than the same random start. Beside them: digests of every tensor
+(exact copies, frozen parts), how many zeros and how many different values a tensor holds (pruning and quantisation
+leave marks there), and its size and kurtosis (training moves both).
 """
 
 from __future__ import annotations
@@ -38,7 +40,12 @@ _HEADS = re.compile(
 )
 """Output heads: whoever fine-tunes replaces them, so a missing or foreign one says nothing of the body. Counted, they
 would draw two re-headed siblings together and away from their parent."""
+_STATISTICS = re.compile(r".*(?:running_mean|running_var|num_batches_tracked)")
+"""Kept by batch normalisation: they follow the data that went through, and are not learned."""
 _SAMPLED_ROWS = 8
+
+READOUTS = ("weights", "biases")
+"""The sketches of a weights fingerprint: matrices, and one-dimensional tensors."""
 
 
 def normalised_name(name: str) -> str:
@@ -53,13 +60,16 @@ def normalised_name(name: str) -> str:
 @dataclass(frozen=True)
 class TensorMark:
     """What is kept of one tensor: normalised name, shape, digest of its bytes (16 hex digits), share of exact
-    zeros, and share of different values among the non-zero ones of a few rows (1 = all differ)."""
+    zeros, share of different values among the non-zero ones of a few rows (1 = all differ), root mean square of its
+    values, and their kurtosis about zero (3 for a normal distribution, 0 for an empty tensor)."""
 
     name: str
     shape: tuple[int, ...]
     digest: str
     zeros: float
     distinct: float
+    rms: float = 0.0
+    kurtosis: float = 0.0
 
 
 @dataclass
@@ -73,6 +83,7 @@ class TensorState:
     ones: npt.NDArray[np.float64] = field(init=False)
     total: float = 0.0
     squares: float = 0.0
+    fourths: float = 0.0
     zeros: int = 0
     count: int = 0
 
@@ -90,8 +101,15 @@ class TensorState:
         values, ones = sketcher.add(block, self.key, number)
         self.values += values
         self.ones += ones
-        self.total += float(np.sum(block, dtype=np.float64))
-        self.squares += float(np.einsum("i,i->", block, block, dtype=np.float64))
+        self.count_values(block)
+
+    def count_values(self, block: npt.NDArray[np.float32]) -> None:
+        """Add a block to the moments alone."""
+        wide = block.astype(np.float64)
+        squares = wide * wide
+        self.total += float(wide.sum())
+        self.squares += float(squares.sum())
+        self.fourths += float(squares @ squares)
         self.zeros += int(block.size - np.count_nonzero(block))
         self.count += block.size
 
@@ -103,6 +121,7 @@ class TensorState:
         self.ones += other.ones
         self.total += other.total
         self.squares += other.squares
+        self.fourths += other.fourths
         self.zeros += other.zeros
         self.count += other.count
 
@@ -118,12 +137,28 @@ class TensorState:
         return (self.values - mean * self.ones) / norm * float(self.count) ** size_power
 
 
+    def mark(self, digest: str, distinct: float) -> TensorMark:
+        """What is kept of the tensor beside its sketch."""
+        count, squares = max(self.count, 1), self.squares
+        kurtosis = self.fourths * count / squares**2 if squares > 0 else 0.0
+        return TensorMark(
+            self.name,
+            self.shape,
+            digest,
+            self.zeros / count,
+            distinct,
+            float(np.sqrt(squares / count)),
+            kurtosis if np.isfinite(kurtosis) else 0.0,
+        )
+
+
 @dataclass(frozen=True)
 class WeightsFingerprint:
-    """`vector`: unit-norm float32 of shape (dimensions,), zero if no tensor counts. `marks`: one per tensor.
-    `digest`: SHA-256 over names, types, shapes and bytes of all tensors, equal for bit-identical weights."""
+    """`vectors`: unit-norm float32 of shape (2, dimensions), in the order of `READOUTS`; a row is zero if no tensor
+    counts for it. `marks`: one per tensor. `digest`: SHA-256 over names, types, shapes and bytes of all tensors,
+    equal for bit-identical weights."""
 
-    vector: npt.NDArray[np.float32]
+    vectors: npt.NDArray[np.float32]
     marks: tuple[TensorMark, ...]
     digest: str
 
@@ -140,11 +175,12 @@ class TensorSource:
 
 
 def is_learned(tensor: TensorSource) -> bool:
-    """Whether a tensor says what the body learned: two dimensions or more, fractions, no head, no table of the
-    library's."""
-    if len(tensor.shape) < 2 or not tensor.dtype.startswith(("F", "BF")):
+    """Whether a tensor says what the body learned: fractions, no head, no table or statistic of the library's."""
+    if not tensor.shape or not tensor.dtype.startswith(("F", "BF")):
         return False
-    return not (_BUFFERS.fullmatch(tensor.name) or is_head(normalised_name(tensor.name)))
+    if _BUFFERS.fullmatch(tensor.name) or _STATISTICS.fullmatch(tensor.name):
+        return False
+    return not is_head(normalised_name(tensor.name))
 
 
 def is_head(name: str) -> bool:
@@ -157,37 +193,31 @@ def fingerprint_weights(
 ) -> WeightsFingerprint:
     """Weights fingerprint of a stream of tensors, in memory bounded by one block and the marks."""
     sketcher = BlockSketcher(settings.dimensions)
-    sketch = np.zeros(settings.dimensions)
+    sketches = np.zeros((len(READOUTS), settings.dimensions))
     marks: list[TensorMark] = []
     identity: list[str] = []
     for tensor in tensors:
         state = TensorState(normalised_name(tensor.name), tensor.shape, settings.dimensions)
         digest = hashlib.sha256()
         rows = _RowSampler(tensor.shape)
-        counts = is_learned(tensor) and np.prod(tensor.shape) >= settings.min_elements
+        matrix = len(tensor.shape) >= 2
+        least = settings.min_elements if matrix else settings.min_bias_elements
+        counts = is_learned(tensor) and np.prod(tensor.shape) >= least
         for number, (values, raw) in enumerate(tensor.blocks):
             digest.update(raw)
             rows.add(values, number * BLOCK)
             if counts:
                 state.add(values, number, sketcher)
             else:
-                state.zeros += int(values.size - np.count_nonzero(values))
-                state.count += values.size
+                state.count_values(values)
         if counts:
-            sketch += state.finish(settings.size_power)
-        marks.append(
-            TensorMark(
-                state.name,
-                tensor.shape,
-                digest.hexdigest()[:16],
-                state.zeros / state.count if state.count else 0.0,
-                rows.distinct(),
-            )
-        )
+            power = settings.size_power if matrix else settings.bias_power
+            sketches[0 if matrix else 1] += state.finish(power)
+        marks.append(state.mark(digest.hexdigest()[:16], rows.distinct()))
         identity.append(f"{state.name}|{tensor.dtype}|{tensor.shape}|{digest.hexdigest()}")
     whole = hashlib.sha256("\n".join(sorted(identity)).encode()).hexdigest()
     return WeightsFingerprint(
-        unit(sketch).astype(np.float32), tuple(sorted(marks, key=lambda m: m.name)), whole
+        unit(sketches).astype(np.float32), tuple(sorted(marks, key=lambda m: m.name)), whole
     )
 
 

@@ -65,6 +65,8 @@ SCHEMA = pa.schema(
                         ("digest", pa.string()),
                         ("zeros", pa.float32()),
                         ("distinct", pa.float32()),
+                        ("rms", pa.float32()),
+                        ("kurtosis", pa.float32()),
                     ]
                 )
             ),
@@ -155,6 +157,8 @@ def _plain(row: Row) -> dict[str, Any]:
             "digest": m.digest,
             "zeros": m.zeros,
             "distinct": m.distinct,
+            "rms": m.rms,
+            "kurtosis": m.kurtosis,
         }
         for m in row.tensors
     ]
@@ -171,7 +175,7 @@ def row_from_plain(plain: Mapping[str, Any]) -> Row:
             values[name] = tuple(values[name])
     if "tensors" in values:
         values["tensors"] = tuple(
-            TensorMark(t["name"], tuple(t["shape"]), t["digest"], t["zeros"], t["distinct"])
+            TensorMark(**{**t, "shape": tuple(t["shape"])})
             for t in values["tensors"]
         )
     if plain.get("vectors") is not None:
