@@ -14,17 +14,16 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup, escape
+from jinja2 import Template
 
 from provray.ancestry.verdict import Thresholds
+from provray.pages.profile import profile_chart
+from provray.pages.template import environment, visible
 from provray.testbed.demo_result import DemoResult, Member
 from provray.testbed.report_charts import (
     StripPlot,
     align,
     duration,
-    number,
-    profile_chart,
     strip_plot,
 )
 from provray.testbed.report_questions import (
@@ -132,17 +131,9 @@ def write_report(result: DemoResult, path: Path) -> None:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("provray.testbed", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=number, duration=duration, count=_count, percent=_percent, breakable=_breakable
-    )
-    return environment.get_template("report.html")
+    pages = environment()
+    pages.filters.update(duration=duration, count=_count, percent=_percent)
+    return pages.get_template("testbed/report.html")
 
 
 def _count(parameters: int) -> str:
@@ -157,36 +148,26 @@ def _percent(value: float) -> str:
     return f"{math.floor(100 * value + 1e-9) if value > 0.99 else round(100 * value)} %"
 
 
-def _breakable(name: str) -> Markup:
-    """`name`, escaped, with leave to break the line after a slash."""
-    return Markup("/<wbr>").join(escape(part) for part in name.split("/"))
-
-
-def _visible(text: str) -> str:
-    """`text` with everything that does not print as itself (line breaks, direction overrides) written as an escape."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
-
-
 def _printable(result: DemoResult) -> DemoResult:
     def name(text: str | None) -> str | None:
-        return None if text is None else _visible(text)
+        return None if text is None else visible(text)
 
     return DemoResult(
-        tuple(replace(m, model=_visible(m.model), parent=name(m.parent)) for m in result.members),
+        tuple(replace(m, model=visible(m.model), parent=name(m.parent)) for m in result.members),
         tuple(
             replace(
                 q,
-                model=_visible(q.model),
+                model=visible(q.model),
                 parent=name(q.parent),
                 named=name(q.named),
-                candidates=tuple(replace(c, model=_visible(c.model)) for c in q.candidates),
-                warnings=tuple(map(_visible, q.warnings)),
+                candidates=tuple(replace(c, model=visible(c.model)) for c in q.candidates),
+                warnings=tuple(map(visible, q.warnings)),
             )
             for q in result.questions
         ),
         result.stages,
-        tuple((_visible(model), *parts) for model, *parts in result.fingerprinting),  # type: ignore[misc]
-        tuple((_visible(label), _visible(value)) for label, value in result.facts),
+        tuple((visible(model), *parts) for model, *parts in result.fingerprinting),  # type: ignore[misc]
+        tuple((visible(label), visible(value)) for label, value in result.facts),
     )
 
 

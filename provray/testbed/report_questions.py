@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from provray.ancestry.verdict import Thresholds
+from provray.pages.profile import Profile, number, profile_chart
 from provray.testbed.demo_result import DemoResult, Member, Question, Shown
-from provray.testbed.report_charts import Profile, duration, number, profile_chart
+from provray.testbed.report_charts import duration
 from provray.testbed.tree_drawing import NO_WEIGHTS
 
 HARD_FIRST = (

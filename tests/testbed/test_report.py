@@ -15,7 +15,7 @@ import pytest
 
 from provray.testbed.demo_result import DemoResult, Member, Question, Shown
 from provray.testbed.report import render_report, write_report
-from provray.testbed.report_charts import duration, number, profile_chart, strip_plot
+from provray.testbed.report_charts import duration, strip_plot
 from provray.testbed.tree_drawing import Box, TreeDrawing, draw_tree, families, fit, text_width
 
 RESNET, VIT, MINILM = (
@@ -528,19 +528,6 @@ def test_labels_fit(name: str) -> None:
 # --- the charts
 
 
-def test_profile_breaks_where_nothing_was_measured() -> None:
-    chart = profile_chart([("a", "", (1.0, 0.9, None, 0.5, 0.4, None, 0.2))])
-    assert chart is not None
-    (line,) = chart.lines
-    assert len(line.runs) == 2
-    assert len(line.points) == 5
-    assert [tick.label for tick in chart.up] == ["0.00", "0.50", "1.00"]
-    assert profile_chart([("a", "", (None,) * 7)]) is None
-    below = profile_chart([("a", "", (-3.0, float("nan"), 2.0, 0, 0, 0, 0))])
-    assert below is not None
-    assert all(0 <= y <= below.bottom for _, y in below.lines[0].points)
-
-
 def test_strip_spreads_marks_and_counts_what_is_missing() -> None:
     row = [(0.5, "other", "x"), (0.5, "parent", "y"), (None, "other", "z"), (-0.35, "kin", "w")]
     plot = strip_plot("t", "axis", {"fine-tune": row}, threshold=0.4)
@@ -553,10 +540,7 @@ def test_strip_spreads_marks_and_counts_what_is_missing() -> None:
     assert plot.threshold_label == "threshold 0.40"
 
 
-def test_numbers_for_people() -> None:
-    assert [number(v) for v in (None, 1.0, -0.004, -0.25, float("nan"))] == [
-        "–", "1.00", "0.00", "−0.25", "–",
-    ]  # fmt: skip
+def test_durations_for_people() -> None:
     assert [duration(s) for s in (0.31, 7.14, 9.97, 48.2, 72, 192.4)] == [
         "0.31 s", "7.1 s", "10 s", "48 s", "1 min 12 s", "3 min 12 s",
     ]  # fmt: skip
