@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from provray.pages.profile import number
@@ -26,6 +27,12 @@ def environment() -> Environment:
     )
     pages.filters.update(number=number, breakable=breakable)
     return pages
+
+
+@cache
+def page(name: str) -> Template:
+    """A page's template by its path inside the package."""
+    return environment().get_template(name)
 
 
 def breakable(name: str) -> Markup:
