@@ -37,8 +37,8 @@ class ScoreMark:
 @dataclass(frozen=True)
 class NullChart:
     """The null of one axis. `hill`: path data in a box of 100 × HEIGHT, "" if too few quantiles are known. `middle`:
-    from where to where half of it lies. `highest`: its highest known quantile, the label saying how much
-    of it lies below; `top`: that value. `limit`: where the error rate is met."""
+    from where to where half of it lies. `highest`: its highest known quantile and what that means; `top`:
+    that value. `limit`: where the error rate is met."""
 
     hill: str
     middle: tuple[float, float] | None
@@ -56,7 +56,7 @@ def null_chart(
 ) -> NullChart | None:
     """The chart of (share, value) quantiles, with (model, value) marks; None if nothing is there to draw."""
     known = sorted(
-        (p, v) for p, v in quantiles if 0 < p < 1 and math.isfinite(v) and math.isfinite(p)
+        (p, v) for p, v in quantiles if 0 <= p <= 1 and math.isfinite(v) and math.isfinite(p)
     )
     shown = [(name, value) for name, value in marks if math.isfinite(value)]
     limit = limit if limit is not None and math.isfinite(limit) else None
@@ -81,9 +81,7 @@ def null_chart(
     return NullChart(
         hill=_hill(shares, values, low, high),
         middle=middle,
-        highest=Tick(
-            x(float(values[-1])), f"{_share(known[-1][0])} of unrelated pairs score lower"
-        ),
+        highest=Tick(x(float(values[-1])), _share(known[-1][0])),
         top=float(values[-1]),
         limit=None if limit is None else Tick(x(limit), f"limit {number(limit)}"),
         marks=_spread([(name, value, x(value)) for name, value in shown]),
@@ -151,4 +149,6 @@ def _plain(value: float) -> str:
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:.4g} %"
+    if share == 1:
+        return "highest score of an unrelated pair"
+    return f"{100 * share:.4g} % of unrelated pairs score lower"

@@ -37,6 +37,12 @@ def test_marks_that_would_hide_each_other_are_stacked() -> None:
     assert [mark.name for mark in chart.marks] == ["a", "b", "c"]
 
 
+def test_a_null_may_end_at_its_highest_score() -> None:
+    chart = null_chart([(0.0, -3.0), *NORMAL, (1.0, 3.1)], [("a", 1.0)], None)
+    assert chart is not None
+    assert (chart.highest.label, chart.top) == ("highest score of an unrelated pair", 3.1)
+
+
 def test_few_or_odd_quantiles_still_show_the_marks() -> None:
     two = null_chart([(0.5, 0.0), (0.99, 1.0)], [("a", 3.0)], None)
     assert two is not None
