@@ -29,6 +29,7 @@ _SCORES = {
     "weights": "Weights",
     "biases": "Biases",
     "identical": "Identical",
+    "shared": "Shared",
     "probabilities": "Outputs",
     "gif": "GiF",
 }
@@ -46,6 +47,7 @@ class NullFigure:
     p_value: float | None
     origin: str
     condition: str
+    score: str
     pairs: int | None
     families: int | None
     counted: bool
@@ -131,7 +133,10 @@ def _shown(one: Mapping[str, Any], place: int) -> Shown:
             key: a_number(one.get(key)) for key in ("score", "probability", "p_value", "q_value")
         },
         scores={
-            **{key: a_number(scores.get(key)) for key in ("weights", "biases", "identical")},
+            **{
+                key: a_number(scores.get(key))
+                for key in ("weights", "biases", "identical", "shared")
+            },
             "probabilities": a_number(a_map(scores.get("dna")).get("mixed@probabilities")),
             "gif": sum(gif) / len(gif) if gif else None,
         },
@@ -177,6 +182,7 @@ def _nulls(reply: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> list
                 p_value,
                 a_text(null.get("origin")),
                 a_text(null.get("condition")),
+                a_text(null.get("score")),
                 None if pairs is None else int(pairs),
                 None if (n := a_number(null.get("families"))) is None else int(n),
                 pairs is None or p_value is None or p_value * pairs >= 1,
@@ -188,9 +194,10 @@ def _nulls(reply: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> list
 def _marks(
     null: Mapping[str, Any], axis: str, value: float | None, found: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, float]]:
-    """The best models' values on the scale of the null: what it lists itself (`values`: model to value), else their
+    """The best models' values on the scale of the null: what it lists itself (`values`: pairs of model and value), else their
     ranking scores if one of those is the null's own value, else that value alone."""
-    listed = [(name, a_number(one)) for name, one in a_map(null.get("values")).items()]
+    pairs = [pair for pair in map(a_list, a_list(null.get("values"))) if len(pair) == 2]
+    listed = [(a_text(model), a_number(one)) for model, one in pairs]
     if not listed:
         listed = [
             (a_text(o.get("model")), a_number(o.get("score")))

@@ -211,7 +211,7 @@ def test_values_stand_on_the_scale_of_their_null() -> None:
     assert marks.findall(query_page(answer)) == [f"{STRANGER}: 0.40", f"{PARENT}: 9.10"]
     null["value"] = 5.5  # no ranking score is this value: it stands alone
     assert marks.findall(query_page(answer)) == ["best candidate: 5.50"]
-    null["values"] = {STRANGER: 0.3, PARENT: 5.5}
+    null["values"] = [[STRANGER, 0.3], [PARENT, 5.5]]
     assert marks.findall(query_page(answer)) == [f"{STRANGER}: 0.30", f"{PARENT}: 5.50"]
     del null["limit"]
     null["value"] = 0.93  # then the limit is that of the evidence of this value
