@@ -194,8 +194,8 @@ def _nulls(reply: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> list
 def _marks(
     null: Mapping[str, Any], axis: str, value: float | None, found: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, float]]:
-    """The best models' values on the scale of the null: what it lists itself (`values`: pairs of model and value), else their
-    ranking scores if one of those is the null's own value, else that value alone."""
+    """The best models' values on the scale of the null: its own `values` (pairs of model and value), else their ranking
+    scores if one of those is the null's own value, else that value alone."""
     pairs = [pair for pair in map(a_list, a_list(null.get("values"))) if len(pair) == 2]
     listed = [(a_text(model), a_number(one)) for model, one in pairs]
     if not listed:
