@@ -1,0 +1,1 @@
+"""Coefficients that ship with provray, fitted on a zoo of known lineage."""
