@@ -8,10 +8,10 @@ A similarity is the same both ways; an arrow needs something that only goes one 
   mark then points the other way.
 - *A counter*: batch normalisation counts the batches it was trained on (`num_batches_tracked`).
 - *Size*: a step in a direction unrelated to the weights makes them longer, so a fine-tune's matrices are a little
-  larger than its parent's. Measured on small networks and six children of real ones (five larger, one smaller), so it is weighed
-  apart by what changed and never says more than `LIMIT`. Two things turn it round: strong weight decay, and averaging (a merge
-  is smaller than each of its parts, as a parent is smaller than its fine-tune). Merges of whole fine-tunes were in
-  the fit, averages of adapters were not: between an adapter's child and such an average it is wrong.
+  larger than its parent's. Measured on small networks and six children of real ones (five larger, one smaller), so
+  it is weighed apart by what changed and never says more than `LIMIT`. Strong weight decay turns it round, and so does
+  averaging: a merge is smaller than each of its parts, as a parent is smaller than its fine-tune. Merges of whole
+  fine-tunes were in the fit, averages of adapters were not: between an adapter's child and such an average it is wrong.
 
 Marks weigh what a zoo of known lineage showed, by families, not pairs, Laplace-smoothed; where they are silent, a
 logistic regression without intercept on signed differences is asked. Swapping the models changes the sign
