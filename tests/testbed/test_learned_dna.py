@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from provray.testbed.fitting.encoder import (
     similarities,
     train,
 )
+from provray.testbed.fitting.learned_dna import best_raw, judged, wins, write_page
 from provray.testbed.fitting.learned_dna_study import (
     LEARNED,
     WITH_LEARNED,
@@ -137,7 +140,7 @@ def test_it_learns_which_readout_tells_families_apart() -> None:
         train(VARIANTS[0], sketches, questions, known & ~cases.descended, 1)
 
 
-def test_no_fit_depends_on_the_fold_it_is_scored_on() -> None:
+def test_no_fit_depends_on_the_fold_it_is_scored_on(tmp_path: Path) -> None:
     records, fingerprints = zoo()
     cases, _ = material(records, fingerprints)
     found = compare_all(records, cases, fingerprints, 0.5, VARIANTS[:1])
@@ -159,6 +162,13 @@ def test_no_fit_depends_on_the_fold_it_is_scored_on() -> None:
     assert found.cells[LEARNED]["white-box"].first.value > 0.8
     assert f"{WITH_LEARNED} against fusion without weights" in found.gains
     assert again.cells[LEARNED]["all"].first.value < found.cells[LEARNED]["all"].first.value
+    for group in judged(found):  # nothing can be gained over a raw score that names every parent
+        raw = found.cells[best_raw(found, group)][group]
+        assert not (raw.first.value == 1 and raw.hard.value == 1 and wins(found, group))
+    write_page(tmp_path, {"toy probes": found}, "a toy zoo")
+    page = (tmp_path / "learned-dna.md").read_text(encoding="utf-8")
+    assert all(f"On toy probes, {group}: learned DNA" in page for group in ("white-box", "theft"))
+    assert json.loads((tmp_path / "learned-dna.json").read_text())["zoo"] == "a toy zoo"
 
 
 def test_twins_controls_and_starts_are_left_out_with_their_family() -> None:

@@ -141,7 +141,8 @@ def sentence(title: str, comparison: study.Comparison, group: str) -> str:
         f"- On {title}, {group}: learned DNA ({maps}) **{verdict}** the "
         f"best raw score ({raw}): first {first[0]} ({first[1]} with the architecture unseen) against {first[2]}, "
         f"AUC against hard strangers {hard[0]} ({hard[1]}) against {hard[2]}. "
-        f"Added to the logistic fusion without weights: first {first[3]} against {first[4]}, AUC {hard[3]} against {hard[4]}."
+        f"Added to the logistic fusion without weights: "
+        f"first {first[3]} against {first[4]}, AUC {hard[3]} against {hard[4]}."
     )
 
 
