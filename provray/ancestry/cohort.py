@@ -16,7 +16,9 @@ import numpy.typing as npt
 from safetensors.numpy import load as load_safetensors
 
 from provray.ancestry.fingerprint import Fingerprint
+from provray.ancestry.shared_tensors import Content
 from provray.fingerprints.sketch import unit
+from provray.fingerprints.weights import READOUTS
 from provray.index.row import Row
 
 MINIMUM = 16
@@ -43,11 +45,11 @@ class Cohort:
             raise ValueError(
                 f"row of {row.model} in space {row.space} cannot be centred by a cohort of {self.space}"
             )
-        centred = {}
-        for name, vector in zip(row.readouts, row.vectors, strict=True):
-            mean = self.means.get(name)
-            centred[name] = unit(vector if mean is None else vector - mean)
-        return centred
+        if not row.readouts:
+            return {}
+        nothing = np.zeros(row.vectors.shape[1])
+        means = np.stack([self.means.get(name, nothing) for name in row.readouts])
+        return dict(zip(row.readouts, unit(row.vectors - means), strict=True))
 
 
 def cohort_of(row: Row, cohorts: Mapping[str, Cohort]) -> Cohort:
@@ -56,7 +58,10 @@ def cohort_of(row: Row, cohorts: Mapping[str, Cohort]) -> Cohort:
 
 
 def families(fingerprints: Sequence[Fingerprint]) -> list[int]:
-    """A family number for each model: models whose weights sketches are alike, directly or through others, share it."""
+    """A family number for each model: models that share weights, directly or through others, share it.
+
+    Whether they learned anything in common is not asked: two networks of one start count as one family too.
+    """
     family = list(range(len(fingerprints)))
 
     def root(i: int) -> int:
@@ -65,17 +70,22 @@ def families(fingerprints: Sequence[Fingerprint]) -> list[int]:
             i = family[i]
         return i
 
-    weighed = {
-        i: f.weights.vectors[0]
-        for i, f in enumerate(fingerprints)
-        if f.weights is not None and len(f.weights.vectors)
-    }
-    known = list(weighed)
-    if known:
-        matrix = np.stack(list(weighed.values())).astype(np.float64)
-        rows, columns = np.nonzero(np.triu(matrix @ matrix.T > _SAME_FAMILY, 1))
-        for a, b in zip(rows.tolist(), columns.tolist(), strict=True):
-            family[root(known[a])] = root(known[b])
+    for readout in READOUTS:
+        weighed = {
+            i: sketch
+            for i, f in enumerate(fingerprints)
+            if f.weights is not None and (sketch := f.weights.vector(readout)) is not None
+        }
+        known = list(weighed)
+        if known:
+            matrix = np.stack(list(weighed.values())).astype(np.float64)
+            rows, columns = np.nonzero(np.triu(matrix @ matrix.T > _SAME_FAMILY, 1))
+            for a, b in zip(rows.tolist(), columns.tolist(), strict=True):
+                family[root(known[a])] = root(known[b])
+    first: dict[Content, int] = {}
+    for i, f in enumerate(fingerprints):
+        for content in f.contents:
+            family[root(i)] = root(first.setdefault(content, i))
     return [root(i) for i in range(len(fingerprints))]
 
 

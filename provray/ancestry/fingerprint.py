@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from provray.ancestry.shared_tensors import Content, learned_contents
 from provray.index.row import Row
 
 
@@ -26,6 +30,20 @@ class Fingerprint:
             if row is not None and row.modality:
                 return row.modality
         return ""
+
+    @cached_property
+    def contents(self) -> Counter[Content]:
+        """What its tensors hold; see `learned_contents`."""
+        return Counter() if self.weights is None else learned_contents(self.weights)
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """What its card says; never evidence."""
+        for row in (self.weights, self.dna, self.gif):
+            if row is not None:
+                said: dict[str, Any] = json.loads(row.declared)
+                return said
+        return {}
 
     @property
     def spaces(self) -> tuple[str, ...]:

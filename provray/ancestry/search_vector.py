@@ -33,11 +33,10 @@ def behaviour_vector(
     return (np.concatenate(parts) / np.sqrt(len(parts))).astype(np.float32)
 
 
-def weights_vector(fingerprint: Fingerprint) -> npt.NDArray[np.float32] | None:
-    """Search vector of a model's weights: the sketch itself; None if there is none."""
-    if fingerprint.weights is None or not len(fingerprint.weights.vectors):
-        return None
-    return fingerprint.weights.vectors[0]
+def weights_vector(fingerprint: Fingerprint, readout: str) -> npt.NDArray[np.float32] | None:
+    """Search vector of a model's `weights` or `biases`: the sketch itself; None if there is none."""
+    sketch = None if fingerprint.weights is None else fingerprint.weights.vector(readout)
+    return sketch if sketch is not None and sketch.any() else None
 
 
 def _fold(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,44 +19,63 @@ import numpy.typing as npt
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
+from provray.ancestry.calibration import NullKey
 from provray.ancestry.cohort import Cohort, choose_cohort, sample
 from provray.ancestry.fingerprint import Fingerprint, assemble
+from provray.ancestry.index_null import index_nulls
+from provray.ancestry.null import Null
 from provray.ancestry.search_vector import behaviour_vector, weights_vector
 from provray.fingerprints.space import SpaceMismatch
+from provray.fingerprints.weights import READOUTS
 from provray.index import cache
 from provray.index.row import Row
 from provray.index.search import SearchIndex, build, from_bytes
 from provray.index.table import FingerprintTable
 from provray.probes import MODALITIES
+from provray.probes.build import DEFAULT_DIGESTS
 
-_CACHE_FORMAT = 1
-"""Raised whenever search vectors or cohorts of the same rows come out differently."""
+_CACHE_FORMAT = 2
+"""Raised whenever search vectors, cohorts or nulls of the same rows come out differently."""
+
+
+_REMEMBERED = 20_000
+"""Full fingerprints that are kept in memory, at most: some 40 kB each."""
+_Parts = tuple[dict[str, Cohort], dict[NullKey, Null], dict[str, SearchIndex]]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`table`: the index at `version`. `spaces`: the spaces that are compared. `models`: how many models are compared.
-    `cohorts`: by space. `searches`: `weights`, and behaviour by modality. `digests`: weights digest to models."""
+    """`table`: the index at `version`. `spaces`: the spaces that are compared. `names`: the models that are compared.
+    `cohorts`: by space. `nulls`: of the index's own unrelated models, by score and condition. `searches`: `weights`,
+    `biases`, and behaviour by modality. `digests`: weights digest to models."""
 
     table: FingerprintTable
     version: int
     spaces: tuple[str, ...]
-    models: int
+    names: frozenset[str]
     cohorts: dict[str, Cohort]
+    nulls: dict[NullKey, Null]
     searches: dict[str, SearchIndex]
     digests: dict[str, tuple[str, ...]]
+    _read: dict[str, Fingerprint] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def models(self) -> int:
+        """How many models are compared."""
+        return len(self.names)
 
     def same_weights(self, digest: str) -> tuple[str, ...]:
         """Models whose weights are bit-identical to those with this digest."""
         return self.digests.get(digest, ()) if digest else ()
 
     def candidates(self, suspect: Fingerprint, count: int) -> list[str]:
-        """Models worth a full comparison: the `count` nearest by weights and the `count` nearest by behaviour."""
+        """Models worth a full comparison: the `count` nearest by weights, by biases and by behaviour."""
         found: dict[str, None] = {}
-        weights = weights_vector(suspect)
-        if weights is not None and "weights" in self.searches:
-            near = self.searches["weights"].search(weights, count)
-            found.update(dict.fromkeys(model for model, _ in near))
+        for readout in READOUTS:
+            vector = weights_vector(suspect, readout)
+            if vector is not None and readout in self.searches:
+                near = self.searches[readout].search(vector, count)
+                found.update(dict.fromkeys(model for model, _ in near))
         if suspect.dna is not None and suspect.modality in self.searches:
             near = self.searches[suspect.modality].search(
                 behaviour_vector(suspect, self.cohorts), count
@@ -63,9 +83,20 @@ class Snapshot:
             found.update(dict.fromkeys(model for model, _ in near))
         return list(found)
 
+    def default_probes(self, digest: str) -> bool:
+        """Whether a probe set is one that comes with provray: made for inheritance, of no one's domain."""
+        return digest in DEFAULT_DIGESTS.values()
+
     def profiles(self, models: Iterable[str]) -> list[Fingerprint]:
-        """Full fingerprints of these models, read from the table."""
-        return assemble(self.table.rows(self.spaces, models))
+        """Full fingerprints of these models, sorted by name; read from the table once, then remembered for a while."""
+        wanted = sorted(set(models) & self.names)
+        missing = [model for model in wanted if model not in self._read]
+        if missing:
+            if len(self._read) + len(missing) > _REMEMBERED:
+                self._read.clear()
+                missing = wanted
+            self._read.update((f.model, f) for f in assemble(self.table.rows(self.spaces, missing)))
+        return [self._read[model] for model in wanted]
 
 
 def open_snapshot(root: Path, spaces: Iterable[str], version: int | None = None) -> Snapshot:
@@ -89,22 +120,21 @@ def open_snapshot(root: Path, spaces: Iterable[str], version: int | None = None)
     if parts is None:
         parts = _build(assemble(table.rows(spaces)))
         cache.save(folder, _pack(*parts))
-    cohorts, searches = parts
+    cohorts, nulls, searches = parts
     return Snapshot(
         table,
         table.version,
         spaces,
-        len(members),
+        frozenset(f.model for f in members),
         cohorts,
+        nulls,
         searches,
         _digests(f.weights for f in members if f.weights is not None),
     )
 
 
-def _build(
-    fingerprints: list[Fingerprint],
-) -> tuple[dict[str, Cohort], dict[str, SearchIndex]]:
-    """Cohorts of every behaviour space, and the search indexes that rest on them."""
+def _build(fingerprints: list[Fingerprint]) -> _Parts:
+    """Cohorts of every behaviour space, the nulls, and the search indexes that rest on them."""
     chosen = sample(fingerprints)
     cohorts: dict[str, Cohort] = {}
     for kind in ("dna", "gif"):
@@ -119,18 +149,26 @@ def _build(
             matrix: npt.NDArray[np.float32] = np.stack([vector(f) for f in members])
             searches[name] = build([f.model for f in members], matrix)
 
-    add("weights", [f for f in fingerprints if weights_vector(f) is not None], weights_vector)
+    for readout in READOUTS:
+        held = [f for f in fingerprints if weights_vector(f, readout) is not None]
+        add(readout, held, partial(weights_vector, readout=readout))
     for modality in MODALITIES:
         probed = [f for f in fingerprints if f.dna is not None and f.modality == modality]
         add(modality, probed, lambda f: behaviour_vector(f, cohorts))
-    return cohorts, searches
+    return cohorts, index_nulls(chosen, cohorts), searches
 
 
-def _pack(cohorts: dict[str, Cohort], searches: dict[str, SearchIndex]) -> dict[str, bytes]:
+def _pack(
+    cohorts: dict[str, Cohort], nulls: dict[NullKey, Null], searches: dict[str, SearchIndex]
+) -> dict[str, bytes]:
     means = {f"{c.space}/{name}": mean for c in cohorts.values() for name, mean in c.means.items()}
     listing = {
         "searches": {name: list(index.keys) for name, index in searches.items()},
         "cohorts": {space: [c.size, c.origin] for space, c in cohorts.items()},
+        "nulls": [
+            {**asdict(n), "score": k[0], "quantiles": n.quantiles.tolist()}
+            for k, n in nulls.items()
+        ],
     }
     return {
         "cohorts.safetensors": save_safetensors(means),
@@ -139,9 +177,7 @@ def _pack(cohorts: dict[str, Cohort], searches: dict[str, SearchIndex]) -> dict[
     }
 
 
-def _unpack(
-    contents: dict[str, bytes] | None,
-) -> tuple[dict[str, Cohort], dict[str, SearchIndex]] | None:
+def _unpack(contents: dict[str, bytes] | None) -> _Parts | None:
     if contents is None or "listing.json" not in contents:
         return None
     listing = json.loads(contents["listing.json"])
@@ -157,7 +193,12 @@ def _unpack(
         name: from_bytes(keys, contents[f"{name}.faiss"])
         for name, keys in listing["searches"].items()
     }
-    return cohorts, searches
+    nulls = {}
+    for plain in listing["nulls"]:
+        score = plain.pop("score")
+        null = Null(**{**plain, "quantiles": np.array(plain["quantiles"])})
+        nulls[score, null.condition] = null
+    return cohorts, nulls, searches
 
 
 def _digests(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:

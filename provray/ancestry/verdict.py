@@ -1,76 +1,60 @@
-"""From scores to a provisional answer, on two axes: inherited weights and inherited behaviour.
+"""From scores to an answer with a stated error rate, on two axes: inherited weights and inherited behaviour.
 
-The axes are judged apart. Shared weights make an `ancestor`; alike behaviour without shared weights is `related` and
-no more, since a student, a thief and a stranger trained on the same data can all look like that. The thresholds and the
-data that set them are in docs/thresholds.md; a null model with a stated error rate is to replace them.
+The axes are judged apart. Weights first: which indexed models share any with the suspect (false discovery rate held over
+the whole index), which of those share something learned and not just a start, and which of those the suspect comes
+from. Only if no weights are inherited does behaviour speak: it names a victim of theft only on probes of the victim's
+domain, and only if the suspect answers like it as like no other; else it says `related`, no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from provray.ancestry.calibration import Calibration, shipped_calibration
+from provray.ancestry.candidate import SHARES, STOLEN, Candidate, Evidence
+from provray.ancestry.cohort import families
+from provray.ancestry.contradictions import Contradiction, contradictions
+from provray.ancestry.direction import direction
 from provray.ancestry.fingerprint import Fingerprint
+from provray.ancestry.inheritance import condition, inheritance
+from provray.ancestry.lineage import DirectionOf
+from provray.ancestry.null import adjusted
+from provray.ancestry.placement import Placement, place
 from provray.ancestry.relation import guess_relation
-from provray.ancestry.scores import Scores, compare
+from provray.ancestry.resemblance import Resemblance, stand_out
+from provray.ancestry.scores import behaviour_score, compare, compare_all
 from provray.ancestry.snapshot import Snapshot
+from provray.ancestry.warnings import warnings_of
+from provray.ancestry.wording import axis_words, behaviour_evidence, verdict_words, weights_evidence
 
-Verdict = Literal["copy", "ancestor", "related", "none"]
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Provisional limits; the data that set them are in docs/thresholds.md.
-
-    weights: cosine of weights sketches from which weights count as inherited. profile: lowest score over the lower half
-    of the depth profile on noise from which they count as inherited although their names or order changed.
-    behaviour: mean of the behaviour scores from which two models behave alike.
-    """
-
-    weights: float = 0.4
-    profile: float = 0.9
-    behaviour: float = 0.5
-
-
-LOWER_HALF = ("noise@0", "noise@1/6", "noise@1/3", "noise@1/2")
-BEHAVIOUR = ("mixed@probabilities", "mixed@1", "noise@1")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """One score that was looked at. `axis`: weights or behaviour; `decided`: whether it reached its threshold."""
-
-    axis: str
-    score: str
-    value: float
-    threshold: float
-    decided: bool
-    text: str
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One indexed model held against the suspect. `score`: what candidates are ranked by, 0 to 1."""
-
-    model: str
-    revision: str
-    scores: Scores
-    score: float
-    inherits_weights: bool
-    behaves_alike: bool
-    evidence: tuple[Evidence, ...]
-    relation: str = ""
+Verdict = Literal["copy", "ancestor", "descendant", "sibling", "related", "none"]
+FDR = 0.05
+RELATIVES = 48
+"""Relatives that are placed in one lineage with the suspect, the nearest ones."""
+ALIKE = 0.5
+"""Mean of the behaviour scores from which two models are said to behave alike. No error rate rests on it."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said of a suspect: a verdict, its ancestors best first, and every candidate that was looked at."""
+    """What is said of a suspect.
+
+    says: the verdict in a sentence; axes: what each axis shows, in words. ancestors: parents first, then theirs.
+    candidates: all that were looked at, best first. resemblance: the model it answers like most, where that was asked.
+    contradictions: where its card says otherwise.
+    """
 
     verdict: Verdict
+    says: str
+    axes: Mapping[str, str] = field(default_factory=dict)
     ancestors: tuple[Candidate, ...] = ()
     candidates: tuple[Candidate, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
+    resemblance: Resemblance | None = None
+    fdr: float = FDR
+    contradictions: tuple[Contradiction, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def judge(
@@ -79,143 +63,248 @@ def judge(
     *,
     top_k: int = 10,
     leave_out: Iterable[str] = (),
-    thresholds: Thresholds | None = None,
+    fdr: float = FDR,
+    calibration: Calibration | None = None,
+    direction_of: DirectionOf = direction,
 ) -> Answer:
-    """The answer for a suspect. leave_out: models not to compare with (the suspect itself, say).
+    """The answer for a suspect. leave_out: models not to compare with (the suspect itself, say). calibration,
+    direction_of: what provray ships, unless something else is to be scored.
 
-    Raises SpaceMismatch if the suspect's fingerprint lives in another space than the index.
+    Raises SpaceMismatch if the suspect's fingerprint lives in another space than the index, ValueError for an fdr
+    outside 0 to .5.
     """
-    thresholds = thresholds or Thresholds()
+    if not 0 < fdr <= 0.5:
+        raise ValueError(f"fdr must be above 0 and at most 0.5, got {fdr}")
+    calibration = calibration or shipped_calibration()
     left_out = set(leave_out)
     names = snapshot.candidates(suspect, max(4 * top_k, 32))
-    profiles = snapshot.profiles(name for name in names if name not in left_out)
-    looked_at = [judge_pair(suspect, other, snapshot, thresholds) for other in profiles]
-    looked_at.sort(key=lambda c: (-c.inherits_weights, -c.score, c.model))
-    ancestors = tuple(c for c in looked_at if c.inherits_weights)
-    alike = any(c.behaves_alike for c in looked_at)
-    verdict: Verdict = "ancestor" if ancestors else "related" if alike else "none"
+    others = {o.model: o for o in snapshot.profiles(n for n in names if n not in left_out)}
+    tests = max(snapshot.models - len(left_out), len(others), 1)
+    candidates = weigh(suspect, list(others.values()), snapshot, calibration, fdr, tests)
+    relatives = [c for c in candidates if c.inherits][:RELATIVES]
+    resemblance = None
+    if relatives:
+        verdict, candidates = _by_weights(suspect, others, candidates, relatives, direction_of)
+    else:
+        resemblance = _resemblance(suspect, others, candidates, snapshot, calibration)
+        verdict, candidates = _by_behaviour(candidates, resemblance, fdr)
+    ancestors = tuple(c for c in candidates if c.axis)
     return Answer(
-        verdict, ancestors[:top_k], tuple(looked_at[:top_k]), _warnings(suspect, snapshot)
+        verdict,
+        verdict_words(verdict, ancestors, [c for c in candidates if c.relation]),
+        axis_words(candidates, resemblance, fdr),
+        ancestors[:top_k],
+        tuple(candidates[:top_k]),
+        resemblance,
+        fdr,
+        _contradictions(suspect, verdict, ancestors, others, snapshot),
+        warnings_of(suspect, snapshot, calibration),
     )
 
 
-def copies(suspect: Fingerprint, snapshot: Snapshot, models: Iterable[str]) -> Answer:
+def copies(
+    suspect: Fingerprint, snapshot: Snapshot, models: Iterable[str], fdr: float = FDR
+) -> Answer:
     """The answer for a suspect whose weights are bit-identical to those of these models."""
     said = Evidence(
-        "weights", "weights digest", 1.0, 1.0, True, "every tensor is bit-identical to this model's"
+        "weights",
+        "weights digest",
+        1.0,
+        1.0,
+        0.0,
+        None,
+        True,
+        "every tensor is bit-identical to this model's",
     )
+    others = snapshot.profiles(models)
     found = tuple(
         Candidate(
             other.model,
             other.revision,
             compare(suspect, other, snapshot.cohorts),
-            1.0,
-            inherits_weights=True,
-            behaves_alike=True,
-            evidence=(said,),
+            score=1.0,
+            probability=1.0,
+            p_value=0.0,
+            q_value=0.0,
+            shares=True,
+            inherits=True,
+            axis="weights",
             relation="copy",
+            direction=direction(suspect, other),
+            evidence=(said,),
         )
-        for other in snapshot.profiles(models)
+        for other in others
     )
-    return Answer("copy", found, found)
+    return Answer(
+        "copy",
+        verdict_words("copy", found, ()),
+        {"weights": "every tensor is bit-identical", "behaviour": "the same, as the weights are"},
+        found,
+        found,
+        fdr=fdr,
+        contradictions=contradictions(
+            suspect.declared,
+            "copy",
+            [(o.model, o.declared) for o in others],
+            [o.model for o in others],
+        ),
+    )
 
 
-def judge_pair(
-    suspect: Fingerprint, other: Fingerprint, snapshot: Snapshot, thresholds: Thresholds
+def _contradictions(
+    suspect: Fingerprint,
+    verdict: Verdict,
+    ancestors: Sequence[Candidate],
+    others: Mapping[str, Fingerprint],
+    snapshot: Snapshot,
+) -> tuple[Contradiction, ...]:
+    """Where the card says otherwise. Of weights alone: a theft is nothing that a card could have declared."""
+    by_weights = [c for c in ancestors if c.axis == "weights"]
+    inferred = verdict if by_weights or verdict != "ancestor" else "none"
+    declared = [(c.model, others[c.model].declared) for c in by_weights]
+    return contradictions(suspect.declared, inferred, declared, snapshot.names)
+
+
+def weigh(
+    suspect: Fingerprint,
+    others: Sequence[Fingerprint],
+    snapshot: Snapshot,
+    calibration: Calibration,
+    fdr: float,
+    tests: int,
+) -> list[Candidate]:
+    """Each candidate's scores and what they show of inherited weights, best first.
+
+    Two families of tests: sharing anything, over the `tests` models of the index; then, among those that do, sharing
+    more than a start.
+    """
+    scores = compare_all(suspect, others, snapshot.cohorts)
+    found = [
+        inheritance(s, condition(suspect, o), calibration, snapshot.nulls)
+        for s, o in zip(scores, others, strict=True)
+    ]
+    groups = families(others)
+    q_values = adjusted([1.0 if i is None else i.p_shares for i in found], tests, groups)
+    sharing = [n for n, q in enumerate(q_values) if q <= fdr]
+    starts = adjusted([i.p_start for n in sharing if (i := found[n])], len(sharing))
+    learned = dict(zip(sharing, starts, strict=True))
+    candidates = []
+    for n, (other, score, shown) in enumerate(zip(others, scores, found, strict=True)):
+        inherits = learned.get(n, 1.0) <= fdr and shown is not None and shown.log_odds >= 0
+        rank = max(score.weights or 0.0, score.biases or 0.0, score.shared or 0.0)
+        alike = max(behaviour_score(score) or 0.0, 0.0) / 2
+        candidates.append(
+            Candidate(
+                other.model,
+                other.revision,
+                score,
+                score=round(min(max(rank if inherits else min(alike, 0.5), 0.0), 1.0), 6),
+                probability=shown.probability if shown is not None and n in learned else 0.0,
+                p_value=1.0 if shown is None else max(shown.p_shares, 0.0),
+                q_value=max(q_values[n], learned.get(n, 0.0)),
+                shares=n in learned,
+                inherits=inherits,
+                relation=SHARES if n in learned and not inherits else "",
+                evidence=(
+                    *weights_evidence(score, shown, fdr, tests, inherits),
+                    *behaviour_evidence(score),
+                ),
+            )
+        )
+    return sorted(candidates, key=lambda c: (not c.inherits, not c.shares, -c.score, c.model))
+
+
+def _by_weights(
+    suspect: Fingerprint,
+    others: Mapping[str, Fingerprint],
+    candidates: Sequence[Candidate],
+    relatives: Sequence[Candidate],
+    direction_of: DirectionOf,
+) -> tuple[Verdict, list[Candidate]]:
+    """The verdict of the weights, and the candidates with their place in the suspect's lineage, ancestors first."""
+    placement = place(suspect, [others[c.model] for c in relatives], direction_of)
+    placed = {
+        c.model: _placed(suspect, others[c.model], c, placement, direction_of) for c in relatives
+    }
+    order = [*placement.ancestors, *placement.siblings, *placement.descendants]
+    rest = [c for c in candidates if c.model not in placed]
+    verdict: Verdict = (
+        "ancestor" if placement.ancestors else "descendant" if placement.descendants else "sibling"
+    )
+    return verdict, [*(placed[model] for model in order), *rest]
+
+
+def _placed(
+    suspect: Fingerprint,
+    other: Fingerprint,
+    candidate: Candidate,
+    placement: Placement,
+    direction_of: DirectionOf,
 ) -> Candidate:
-    """One candidate's scores, and what they say on each axis."""
-    scores = compare(suspect, other, snapshot.cohorts)
-    evidence = []
-    if scores.weights is not None:
-        evidence.append(
-            Evidence(
-                "weights",
-                "weights",
-                scores.weights,
-                thresholds.weights,
-                scores.weights >= thresholds.weights,
-                "cosine of the weights that both models hold under the same names and shapes",
-            )
+    """A relative with what it is to the suspect."""
+    if candidate.model in placement.siblings:
+        return replace(candidate, relation="sibling")
+    came = direction_of(suspect, other)
+    if candidate.model in placement.descendants:
+        return replace(candidate, relation="descendant", direction=replace(came, said="descendant"))
+    edge = placement.parents.get(candidate.model)
+    if edge is None:
+        # what a pair shows by itself does not count where the way between is known
+        between = ", ".join(placement.parents)
+        came = replace(came, said="ancestor", reasons=(f"an ancestor of {between}",))
+        return replace(
+            candidate, axis="weights", relation=guess_relation(suspect, other), direction=came
         )
-    profile = lower_profile(scores)
-    if profile is not None:
-        evidence.append(
-            Evidence(
-                "weights",
-                "lower depth profile",
-                profile,
-                thresholds.profile,
-                profile >= thresholds.profile,
-                "lowest agreement over the lower half of the layers on noise, which only inherited layers keep",
-            )
-        )
-    behaviour = behaviour_score(scores)
-    if behaviour is not None:
-        evidence.append(
-            Evidence(
-                "behaviour",
-                "behaviour",
-                behaviour,
-                thresholds.behaviour,
-                behaviour >= thresholds.behaviour,
-                "mean agreement of outputs and gradient fields; training alike can cause it",
-            )
-        )
-    inherits = any(e.decided for e in evidence if e.axis == "weights")
-    alike = any(e.decided for e in evidence if e.axis == "behaviour")
-    shared = scores.weights is not None and scores.weights >= thresholds.weights
-    score = _rank(scores, profile if inherits else None, behaviour, shared)
-    return Candidate(
-        other.model,
-        other.revision,
-        scores,
-        round(min(max(score, 0.0), 1.0), 6),
-        inherits,
-        alike,
-        tuple(evidence),
-        guess_relation(suspect, other) if inherits else "",
-    )
+    said: Literal["ancestor", "unknown"] = "ancestor" if edge.direction_known else "unknown"
+    came = replace(came, said=said, reasons=tuple(dict.fromkeys((*came.reasons, *edge.reasons))))
+    return replace(candidate, axis="weights", relation=edge.relation, direction=came)
 
 
-def _rank(scores: Scores, profile: float | None, behaviour: float | None, shared: bool) -> float:
-    """What candidates are ordered by: shared weights first, since among relatives the parent is nearest in weights
-    (a sibling adds its own changes to the suspect's); else what the profile shows; else half the behaviour."""
-    if shared and scores.weights is not None:
-        return scores.weights
-    return max(0.5 * (behaviour or 0.0), 0.0) if profile is None else profile
+def _resemblance(
+    suspect: Fingerprint,
+    others: Mapping[str, Fingerprint],
+    candidates: Sequence[Candidate],
+    snapshot: Snapshot,
+    calibration: Calibration,
+) -> Resemblance | None:
+    """The model that the suspect answers like as like no other; None if its probes are not of anyone's domain."""
+    if suspect.dna is None or snapshot.default_probes(suspect.dna.probes):
+        return None
+    numbers = dict(zip(others, families(list(others.values())), strict=True))
+    return stand_out({c.model: c.scores for c in candidates}, numbers, calibration)
 
 
-def lower_profile(scores: Scores) -> float | None:
-    """Lowest score over the lower half of the depth profile on noise; None if it was not measured."""
-    values = [scores.dna[name] for name in LOWER_HALF if name in scores.dna]
-    return min(values) if len(values) == len(LOWER_HALF) else None
-
-
-def behaviour_score(scores: Scores) -> float | None:
-    """Mean of the scores that speak of a model's outputs; None if none was measured."""
-    values = [scores.dna[name] for name in BEHAVIOUR if name in scores.dna]
-    values.extend(scores.gif.values())
-    return sum(values) / len(values) if values else None
-
-
-def _warnings(suspect: Fingerprint, snapshot: Snapshot) -> tuple[str, ...]:
-    said: list[str] = []
-    for row in (suspect.dna, suspect.gif):
-        if row is None:
-            continue
-        said.extend(row.warnings)
-        cohort = snapshot.cohorts.get(row.space)
-        if cohort is None or cohort.origin == "none":
-            families = cohort.size if cohort is not None else 0
-            said.append(
-                f"{row.kind} scores are not centred: the index has {families} unrelated families, fewer than 16, and "
-                "no reference cohort fits its probe set; behaviour scores are less telling"
-            )
-        elif cohort.origin == "reference":
-            said.append(
-                f"{row.kind} scores are centred by the reference cohort of {cohort.size} models: the index has fewer "
-                "than 16 unrelated families of its own"
-            )
-    if suspect.dna is None:
-        said.append("no behaviour was measured: judged by weights alone")
-    return tuple(dict.fromkeys(said))
+def _by_behaviour(
+    candidates: Sequence[Candidate], resemblance: Resemblance | None, fdr: float
+) -> tuple[Verdict, list[Candidate]]:
+    """The verdict where no learned weights are shared, and the candidates, those that it speaks of first."""
+    if resemblance is not None:
+        candidates = [
+            replace(c, evidence=(*c.evidence, *behaviour_evidence(c.scores, resemblance, fdr)))
+            if c.model == resemblance.model
+            else c
+            for c in candidates
+        ]
+        if resemblance.p_value <= fdr:
+            named = [
+                replace(
+                    c,
+                    axis="behaviour",
+                    relation=STOLEN,
+                    probability=resemblance.probability,
+                    p_value=resemblance.p_value,
+                    q_value=resemblance.p_value,
+                )
+                for c in candidates
+                if c.model == resemblance.model
+            ]
+            return "ancestor", [*named, *(c for c in candidates if c.model != resemblance.model)]
+    started = [c for c in candidates if c.shares]
+    alike = [
+        replace(c, relation="behaves alike")
+        for c in candidates
+        if not c.shares and (behaviour_score(c.scores) or 0.0) >= ALIKE
+    ]
+    told = {c.model for c in (*started, *alike)}
+    verdict: Verdict = "related" if told else "none"
+    return verdict, [*started, *alike, *(c for c in candidates if c.model not in told)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,16 +25,8 @@ from provray.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from provray.ancestry.verdict import Candidate
+    from provray.ancestry.candidate import Candidate, Evidence
     from provray.crawl.ask import Reply
-
-_SAID = {
-    "copy": "bit-identical weights under another name",
-    "ancestor": "inherits weights from an indexed model",
-    "related": "behaves like an indexed model, but no inherited weights are shown: "
-    "distilled, stolen, or only trained alike",
-    "none": "no indexed model is shown to be its ancestor",
-}
 
 
 def query_command(
@@ -47,6 +40,19 @@ def query_command(
     top_k: Annotated[
         int, typer.Option("--top-k", min=1, max=1000, help="Candidates to show.")
     ] = 10,
+    fdr: Annotated[
+        float,
+        typer.Option(
+            "--fdr",
+            min=0.000001,
+            max=0.5,
+            help="False discovery rate: of the relatives named, the share that may be none.",
+        ),
+    ] = 0.05,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Also write the answer as a page: scores against their null."),
+    ] = None,
     probes: Probes = None,
     workers: Workers = None,
     threads: Threads = 1,
@@ -59,8 +65,9 @@ def query_command(
 ) -> None:
     """Ask which indexed models MODEL descends from.
 
-    Verdicts: `copy` (bit-identical weights), `ancestor` (inherited weights), `related` (behaves alike, no inherited
-    weights shown), `none`. Exit code 0 for every answer, also `none`.
+    Verdicts: `copy` (bit-identical weights), `ancestor` (inherits what an indexed model learned, or was distilled or
+    stolen from it), `descendant`, `sibling`, `related` (alike, no inheritance shown), `none`. Exit code 0 for every
+    answer, also `none`.
     """
     from provray.crawl.ask import Asker, reply_to_json  # torch and Ray take seconds to import
 
@@ -71,7 +78,13 @@ def query_command(
         err.status("fingerprinting the model and searching the index …"),
         Asker(index, probes=read_all(probes), compute=compute, pool=pool, address=address) as asker,
     ):
-        reply = asker.ask(model, top_k)
+        reply = asker.ask(model, top_k, fdr)
+    if html is not None:
+        from provray.cli.query_page import query_page
+        from provray.pages.files import write_page
+
+        write_page(query_page(reply_to_json(reply)), html)
+        err.print(f"page: [bold]{html}[/]", soft_wrap=True)
     if as_json:
         print_json(reply_to_json(reply))
     else:
@@ -79,36 +92,65 @@ def query_command(
 
 
 def print_reply(reply: Reply) -> None:
-    """An answer for people: the verdict in words, the ancestors' evidence, the candidates in a table."""
+    """An answer for people: the verdict in words, each axis, the ancestors' evidence, the candidates in a table."""
     answer = reply.answer
     out.print(
-        f"[{style_of(answer.verdict)}]{answer.verdict}[/]: [bold]{reply.model}[/] {_SAID[answer.verdict]}",
+        f"[{style_of(answer.verdict)}]{answer.verdict}[/]: [bold]{reply.model}[/]: {answer.says}",
         soft_wrap=True,
     )
+    for axis, said in answer.axes.items():
+        out.print(f"  {axis}: {said}", style="dim", soft_wrap=True)
     for ancestor in answer.ancestors[:3]:
-        out.print(f"  [bold]{ancestor.model}[/] ({ancestor.relation}), score {ancestor.score:.3f}")
+        out.print(
+            f"  [bold]{ancestor.model}[/] ({ancestor.relation}), probability {ancestor.probability:.3f}, "
+            f"q {ancestor.q_value:.1e}",
+            soft_wrap=True,
+        )
         for evidence in ancestor.evidence:
-            sign = "≥" if evidence.decided else "<"
             out.print(
-                f"    {evidence.axis}: {evidence.score} {evidence.value:.3f} {sign} "
-                f"{evidence.threshold:g}, {evidence.text}",
+                f"    {evidence_line(evidence)}",
                 style=None if evidence.decided else "dim",
                 soft_wrap=True,
             )
+        if ancestor.direction is not None:
+            reasons = "; ".join(ancestor.direction.reasons[:2])
+            out.print(
+                f"    direction: {_DIRECTION[ancestor.direction.said]}: {reasons}", soft_wrap=True
+            )
     table = Table(
-        "candidate", "score", "weights", "noise by depth", "probabilities", "GiF", box=None
+        "candidate", "is", "weights", "biases", "noise by depth", "answers", "GiF", box=None
     )
     for candidate in answer.candidates:
         table.add_row(*_cells(candidate))
     if answer.candidates:
         out.print(table)
+    for found in answer.contradictions:
+        out.print(f"[yellow]the card says otherwise[/]: {found.text}", soft_wrap=True)
     out.print(
-        f"{reply.models} models in {reply.index} at version {reply.version}",
+        f"{reply.models} models in {reply.index} at version {reply.version}, false discovery rate {answer.fdr:g}",
         style="dim",
         soft_wrap=True,
     )
     for warning in answer.warnings:
         err.print(f"[yellow]warning[/]: {warning}", soft_wrap=True)
+
+
+_DIRECTION = {
+    "ancestor": "it came first",
+    "descendant": "it came later",
+    "unknown": "which came first is not shown",
+}
+
+
+def evidence_line(evidence: Evidence) -> str:
+    """One piece of evidence with what it was held against."""
+    against = ""
+    if evidence.limit is not None and evidence.null is not None:
+        against = (
+            f" (limit {evidence.limit:.3f}: {evidence.null.condition}, {evidence.null.pairs} pairs, {evidence.null.origin} "
+            "null)"
+        )
+    return f"{evidence.axis}: {evidence.score} {evidence.value:.3f}{against}, {evidence.text}"
 
 
 def _cells(candidate: Candidate) -> list[str]:
@@ -123,8 +165,9 @@ def _cells(candidate: Candidate) -> list[str]:
     )
     return [
         candidate.model,
-        f"{candidate.score:.3f}",
+        candidate.relation or "–",
         _number(candidate.scores.weights),
+        _number(candidate.scores.biases),
         " ".join(f"{value:.2f}" for _, value in ordered) or "–",
         _number(dna.get("mixed@probabilities")),
         " ".join(f"{value:.2f}" for value in gif.values()) or "–",

@@ -14,10 +14,10 @@ from typing import Any
 
 import ray
 
-from provray.ancestry.answer_json import ancestor_to_json, candidate_to_json
+from provray.ancestry.answer_json import answer_to_json
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.snapshot import Snapshot, open_snapshot
-from provray.ancestry.verdict import Answer, copies, judge
+from provray.ancestry.verdict import FDR, Answer, copies, judge
 from provray.crawl.cluster import join_ray, require_resources
 from provray.crawl.crawl import choose_probes, put_shards
 from provray.crawl.fingerprinter import Fingerprinter
@@ -99,8 +99,11 @@ class Asker:
             ray.shutdown()
             self._started_ray = False
 
-    def ask(self, model: str, top_k: int = 10) -> Reply:
-        """The answer for the model in folder `model`. Raises BadSuspect if it cannot be read or probed."""
+    def ask(self, model: str, top_k: int = 10, fdr: float = FDR) -> Reply:
+        """The answer for the model in folder `model`, at this false discovery rate.
+
+        Raises BadSuspect if it cannot be read or probed.
+        """
         ref = _only_model(model)
         weights = self._fingerprinter.weights(ref)
         if weights.status != "ok":
@@ -109,13 +112,13 @@ class Asker:
         twins = [m for m in self.snapshot.same_weights(weights.weights_digest) if m not in itself]
         if twins:
             suspect = Fingerprint(ref.model, ref.revision, weights)
-            return self._reply(ref, (weights.space,), copies(suspect, self.snapshot, twins))
+            return self._reply(ref, (weights.space,), copies(suspect, self.snapshot, twins, fdr))
         rows = [weights, *self._behaviour(ref, weights, itself)]
         kinds = {row.kind: row for row in rows if row.status == "ok"}
         suspect = Fingerprint(
             ref.model, ref.revision, kinds.get("weights"), kinds.get("dna"), kinds.get("gif")
         )
-        answer = judge(suspect, self.snapshot, top_k=top_k, leave_out=itself)
+        answer = judge(suspect, self.snapshot, top_k=top_k, leave_out=itself, fdr=fdr)
         failed = [
             f"behaviour not measured: {r.status}: {r.reason}" for r in rows if r.status != "ok"
         ]
@@ -185,12 +188,8 @@ def _only_model(folder: str) -> ModelRef:
 
 def reply_to_json(reply: Reply) -> dict[str, Any]:
     """The object that `provray query --json` prints."""
-    answer = reply.answer
     return {
         "query": {"model": reply.model, "revision": reply.revision, "spaces": list(reply.spaces)},
         "index": {"uri": reply.index, "version": reply.version, "models": reply.models},
-        "verdict": answer.verdict,
-        "ancestors": [ancestor_to_json(c) for c in answer.ancestors],
-        "candidates": [candidate_to_json(c) for c in answer.candidates],
-        "warnings": list(answer.warnings),
+        **answer_to_json(reply.answer),
     }

@@ -159,7 +159,7 @@ class Fingerprinter:
                 part.gif.add([p.id for p in probes], fields)
 
     def finish(self, part: BehaviourPart) -> list[Row]:
-        """The DNA and GiF rows of all the probes a model was asked."""
+        """The rows of all the probes a model was asked: DNA, and GiF if any of them were of its stratum."""
         facts: dict[str, Any] = {
             "modality": part.modality,
             "model_type": part.model_type,
@@ -182,6 +182,8 @@ class Fingerprinter:
                 seconds=part.dna_seconds,
             )
         )
+        if not part.gif.sketches:
+            return rows
         row = self._row(part.ref, "gif", self.behaviour_id("gif", part.modality))
         gif = part.gif.finish()
         rows.append(

@@ -136,7 +136,6 @@ class TensorState:
             return np.zeros(self.dimensions)
         return (self.values - mean * self.ones) / norm * float(self.count) ** size_power
 
-
     def mark(self, digest: str, distinct: float) -> TensorMark:
         """What is kept of the tensor beside its sketch."""
         count, squares = max(self.count, 1), self.squares
@@ -178,9 +177,12 @@ def is_learned(tensor: TensorSource) -> bool:
     """Whether a tensor says what the body learned: fractions, no head, no table or statistic of the library's."""
     if not tensor.shape or not tensor.dtype.startswith(("F", "BF")):
         return False
-    if _BUFFERS.fullmatch(tensor.name) or _STATISTICS.fullmatch(tensor.name):
-        return False
-    return not is_head(normalised_name(tensor.name))
+    return not _BUFFERS.fullmatch(tensor.name) and is_body(normalised_name(tensor.name))
+
+
+def is_body(name: str) -> bool:
+    """Whether a normalised tensor name belongs to the learned body: no head, no table or statistic of the library's."""
+    return not (_BUFFERS.fullmatch(name) or _STATISTICS.fullmatch(name) or is_head(name))
 
 
 def is_head(name: str) -> bool:

@@ -175,8 +175,7 @@ def row_from_plain(plain: Mapping[str, Any]) -> Row:
             values[name] = tuple(values[name])
     if "tensors" in values:
         values["tensors"] = tuple(
-            TensorMark(**{**t, "shape": tuple(t["shape"])})
-            for t in values["tensors"]
+            TensorMark(**{**t, "shape": tuple(t["shape"])}) for t in values["tensors"]
         )
     if plain.get("vectors") is not None:
         flat = np.frombuffer(plain["vectors"], "<f4")

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import provray
-from provray.ancestry.verdict import Candidate, behaviour_score
+from provray.ancestry.candidate import Candidate
+from provray.ancestry.scores import behaviour_score
 from provray.crawl.ask import Asker, Reply
 from provray.crawl.crawl import crawl
 from provray.crawl.progress import Progress
@@ -115,6 +116,7 @@ def _question(record: Record, reply: Reply, seconds: float) -> Question:
         seconds,
         tuple(_shown(c) for c in answer.candidates),
         answer.warnings,
+        answer.says,
     )
 
 
@@ -128,6 +130,8 @@ def _shown(candidate: Candidate) -> Shown:
         scores.dna.get("mixed@probabilities"),
         scores.gif.get("mixed@top_logit", scores.gif.get("mixed@feature_norm")),
         behaviour_score(scores),
+        scores.biases,
+        next((e.limit for e in candidate.evidence if e.score == "biases"), None),
     )
 
 

@@ -29,7 +29,8 @@ class Shown:
     """One candidate of a question, as the report draws it.
 
     profile: centred cosine on noise probes by relative depth (seven values, bottom to top; None where not measured).
-    probabilities, gif: centred cosines, None where absent.
+    probabilities, gif: centred cosines, None where absent. biases: cosine of biases and gains; limit: from where on
+    that alone shows shared weights at the asked false discovery rate.
     """
 
     model: str
@@ -39,6 +40,8 @@ class Shown:
     probabilities: float | None
     gif: float | None
     behaviour: float | None
+    biases: float | None = None
+    limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Question:
 
     named: first ancestor, None if the verdict names none. guess: provray's guess at the relation. right: True, False,
     or None where no answer is demanded (thefts are reported as they fall). candidates: best first. seconds:
-    wall time of the question.
+    wall time of the question. says: the verdict in a sentence.
     """
 
     model: str
@@ -60,6 +63,7 @@ class Question:
     seconds: float
     candidates: tuple[Shown, ...]
     warnings: tuple[str, ...] = ()
+    says: str = ""
 
 
 @dataclass(frozen=True)

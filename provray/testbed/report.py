@@ -7,8 +7,6 @@ page's own policy forbids scripts and every load from elsewhere.
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,7 +14,8 @@ from pathlib import Path
 
 from jinja2 import Template
 
-from provray.ancestry.verdict import Thresholds
+from provray.ancestry.verdict import ALIKE
+from provray.pages.files import write_page
 from provray.pages.profile import profile_chart
 from provray.pages.template import environment, visible
 from provray.testbed.demo_result import DemoResult, Member
@@ -109,24 +108,13 @@ def render_report(result: DemoResult) -> str:
             )
         ),
         result=result,
-        limits=Thresholds(),
+        alike=ALIKE,
     )
 
 
 def write_report(result: DemoResult, path: Path) -> None:
     """Write the report of a run to `path` by an atomic rename, making its folder."""
-    text = render_report(result)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    partial = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        partial.chmod(0o644)  # temporary files are private; a report is to be handed round
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_page(render_report(result), path)
 
 
 @cache
@@ -176,10 +164,10 @@ def _plots(result: DemoResult) -> list[StripPlot]:
     kin = kinship(result.members)
     kinds = {"parent": "parent", "original": "parent", "victim": "victim", "teacher": "victim"}
     plots = []
-    limits = Thresholds()
+    limits = [c.limit for q in result.questions for c in q.candidates if c.limit is not None]
     for title, score, axis, threshold in (
-        ("Inherited weights", "weights", "cosine of weights sketches", limits.weights),
-        ("Alike behaviour", "behaviour", "mean behaviour score", limits.behaviour),
+        ("Inherited weights", "biases", "cosine of biases and gains", max(limits, default=1.0)),
+        ("Alike behaviour", "behaviour", "mean behaviour score", ALIKE),
     ):
         rows: dict[str, list[tuple[float | None, str, str]]] = {}
         for entry in sorted(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from provray.ancestry.verdict import Thresholds
 from provray.pages.profile import Profile, number, profile_chart
 from provray.testbed.demo_result import DemoResult, Member, Question, Shown
 from provray.testbed.report_charts import duration
@@ -179,21 +178,9 @@ def _why(question: Question, nearest: Shown | None) -> str:
     """One sentence: what decided the verdict."""
     if nearest is None:
         return "No candidate came near enough to be looked at."
-    limits = Thresholds()
-    weights = f"weights cosine {number(nearest.weights)}"
-    behaviour = f"behaviour {number(nearest.behaviour)}"
-    if question.verdict == "copy":
-        return (
-            f"Every tensor is bit-identical to those of {nearest.model}; nothing had to be probed."
-        )
-    if question.verdict == "ancestor":
-        if nearest.weights is not None and nearest.weights >= limits.weights:
-            return f"Shares weights with {nearest.model} ({weights}; {behaviour})."
-        return f"Keeps the lower layers of {nearest.model} under other names or shapes ({weights}; {behaviour})."
-    if question.verdict == "related":
-        return f"Behaves like {nearest.model} ({behaviour}) but shows no inherited weights ({weights})."
+    numbers = f"weights {number(nearest.weights)}, biases {number(nearest.biases)}, behaviour {number(nearest.behaviour)}"
     return (
-        f"Neither axis reaches its threshold: nearest is {nearest.model} ({weights}; {behaviour})."
+        f"{question.says[:1].upper()}{question.says[1:]} (nearest is {nearest.model}: {numbers})."
     )
 
 

@@ -188,7 +188,7 @@ def _run(
         folder,
         VICTIM,
         sorted(suspects, key=lambda suspect: suspect.group.endswith(_IMITATED)),
-        domain_probes({settings.pictures})[0],
+        domain_probes({settings.pictures}, 128)[settings.pictures],
         images,
         crawling,
     )

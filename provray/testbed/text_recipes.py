@@ -26,7 +26,10 @@ def _passages(documents: Sequence[str], words: int) -> list[str]:
 
 
 def text_base(job: Job) -> Outcome:
-    """Train a small text network and its tokenizer from scratch on `corpus` for `objective`."""
+    """Train a small text network and its tokenizer from scratch on `corpus` for `objective`.
+
+    `start` is the seed of the initial weights; without it, the item's own.
+    """
     given = job.item.settings
     parts = corpus_texts(given["corpus"], given.get("use", "zoo"))
     tokenizer = train_tokenizer(given["tokenizer"], parts.train.texts, given["vocabulary"])
@@ -39,7 +42,10 @@ def text_base(job: Job) -> Outcome:
     )
     objective = given["objective"]
     model = text.new_text_model(
-        shape, objective, classes=len(parts.train.classes), seed=job.item.seed
+        shape,
+        objective,
+        classes=len(parts.train.classes),
+        seed=given.get("start", job.item.seed),
     )
     training = text.TextTraining(given["steps"], given["batch"], given["rate"])
     if objective == "contrast":

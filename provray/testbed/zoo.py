@@ -59,6 +59,7 @@ def standard_items(seed: int = 0) -> list[Item]:
             compressed(plan, base, only=("prune-60", "prune-80", "int4", "int8"))
             evasions(plan, base, only=("permuted",))
             thefts(plan, base, budgets=(2000,))
+            same_start(plan, base)
     for family in ("bert", "gpt2"):
         for corpus in ("news", "reviews"):
             for base in text_twins(plan, family, corpus):

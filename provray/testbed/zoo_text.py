@@ -39,6 +39,27 @@ def text_twins(plan: Plan, family: str, corpus: str) -> tuple[Base, Base]:
         }
         relation: Relation = "base" if number < 2 else "twin"
         plan.add(name, relation, "text_base", settings, method=relation, data=corpus, seconds=7)
+    for number, name in enumerate(names[:2]):
+        for data in (corpus, _OTHER_CORPUS[corpus]):
+            ending = "start again" if data == corpus else f"start on {data}"
+            settings = {
+                **_shape(family, data),
+                "corpus": data,
+                "objective": "classify",
+                "steps": 220,
+                "rate": 3e-3,
+                "start": plan.seed(name),
+                "fold": number,
+            }
+            plan.add(
+                f"{name} {ending}",
+                "same start",
+                "text_base",
+                settings,
+                method="same start",
+                data=data,
+                seconds=7,
+            )
     first, second = (Base(names[n], family, corpus, n, 7, twin=names[n + 2]) for n in (0, 1))
     return first, second
 

@@ -220,22 +220,29 @@ def thefts(
 
 
 def same_start(plan: Plan, base: Base) -> None:
-    """Add a network that starts from the base's initial weights and learns other data: kin by start only."""
+    """Add two networks that start from the base's initial weights: one learns other data, one the same data in another
+    order. Kin by start only."""
     away = _OTHER_DATA[_pictures(base)]
-    plan.add(
-        f"{base.model} start on {away}",
-        "same start",
-        "vision_base",
-        {
-            "architecture": base.architecture,
-            "pictures": away,
-            "start": plan.seed(base.model),
-            "fold": base.fold,
-        },
-        method="same start",
-        data=away,
-        seconds=base.seconds,
-    )
+    for name, data in (
+        (f"{base.model} start on {away}", away),
+        (f"{base.model} start again", base.data),
+    ):
+        longer = {"longer": 0.5} if data == "fashion" else {}
+        plan.add(
+            name,
+            "same start",
+            "vision_base",
+            {
+                "architecture": base.architecture,
+                "pictures": data,
+                "start": plan.seed(base.model),
+                "fold": base.fold,
+                **longer,
+            },
+            method="same start",
+            data=data,
+            seconds=base.seconds,
+        )
 
 
 def controls(plan: Plan, base: Base) -> None:

@@ -9,7 +9,7 @@ from provray.testbed.domain_probes import TOTAL, domain_probes
 
 
 def test_pictures_no_model_was_trained_on() -> None:
-    (made,) = domain_probes({"digits", "photographs"})
+    (made,) = domain_probes({"digits", "photographs"}).values()
     assert made.modality == "image"
     natural = made.stratum("natural")
     assert len(natural) == TOTAL
@@ -19,14 +19,16 @@ def test_pictures_no_model_was_trained_on() -> None:
     assert len(shown) == TOTAL
     assert held_out.issuperset(shown)
     assert not trained & set(shown)
-    assert domain_probes({"digits"})[0].digest == made.digest
+    assert domain_probes({"digits"})["digits"].digest == made.digest
 
 
-def test_texts_of_both_corpora() -> None:
-    (made,) = domain_probes({"news", "reviews"})
-    assert made.modality == "text"
-    # the same story may stand twice in the news
-    assert TOTAL - 4 <= len(made.stratum("natural")) <= TOTAL
+def test_one_set_of_texts_for_each_corpus() -> None:
+    made = domain_probes({"news", "reviews"})
+    assert list(made) == ["news", "reviews"]
+    for probes in made.values():
+        assert probes.modality == "text"
+        # the same story may stand twice in the news
+        assert TOTAL - 8 <= len(probes.stratum("natural")) <= TOTAL
 
 
 def test_nothing_known_is_an_error() -> None:

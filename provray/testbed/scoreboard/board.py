@@ -22,7 +22,7 @@ from provray.testbed.scoreboard.cases import Cases, data_of, make_cases, methods
 from provray.testbed.scoreboard.fusion import FEATURES, logistic, untrained
 from provray.testbed.scoreboard.metrics import Estimate, auc, share, threshold_at
 from provray.testbed.scoreboard.outputs import measure_outputs
-from provray.testbed.scoreboard.parts import fold_cohorts, part_matrices
+from provray.testbed.scoreboard.parts import LOWER_PROFILE, fold_cohorts, part_matrices
 
 Scores = npt.NDArray[np.float64]
 #: Share of questions without an answer in the index that may be given one.
@@ -97,7 +97,7 @@ def evaluate(
         pool=PoolSettings(workers=workers),
         progress=crawling,
     )
-    fingerprints = _fingerprints(table, records, probes)
+    fingerprints = zoo_fingerprints(table, records, probes)
     revisions = {f.model: f.revision for f in fingerprints if f.revision}
     domains = sorted({data_of(record) for record in records})
     outputs = measure_outputs(zoo, records, revisions, domains, workers=workers, progress=measuring)
@@ -123,7 +123,7 @@ def evaluate(
     )
 
 
-def _fingerprints(
+def zoo_fingerprints(
     table: FingerprintTable, records: Sequence[Record], probes: Sequence[ProbeSet]
 ) -> list[Fingerprint]:
     """Fingerprints in the order of the records; empty ones for models that have none.
@@ -142,6 +142,9 @@ def _fingerprints(
     ]
     held = {f.model: f for f in assemble(table.rows({row.space for row in facts}))}
     return [held.get(r.model, Fingerprint(r.model, "")) for r in records]
+
+
+_fingerprints = zoo_fingerprints
 
 
 def method_groups(
@@ -170,7 +173,7 @@ def fold_scores(fingerprints: Sequence[Fingerprint], cases: Cases) -> dict[str, 
         outside = _members(fingerprints, cases, 1 - fold)
         cohorts = {**fold_cohorts(outside, "dna"), **fold_cohorts(outside, "gif")}
         parts = part_matrices(fingerprints, cohorts)
-        behaviour = [name for name in FEATURES if name != "weights"]
+        behaviour = [name for name in FEATURES if name.startswith(("dna ", "gif ", LOWER_PROFILE))]
         made = {name: cases.scores(matrix) for name, matrix in parts.items()}
         made[UNTRAINED] = cases.scores(untrained(parts))
         made[LOGISTIC] = logistic(parts, cases, 1 - fold)

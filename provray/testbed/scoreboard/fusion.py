@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from provray.testbed.scoreboard.cases import Cases
-from provray.testbed.scoreboard.parts import BEHAVIOUR_MEAN, LOWER_PROFILE, Matrix
+from provray.testbed.scoreboard.parts import BEHAVIOUR_MEAN, LOWER_PROFILE, SHARED_VALUES, Matrix
 
 #: What the fusions see of a pair.
 FEATURES = (
     "weights",
+    "biases",
+    SHARED_VALUES,
     "dna noise@0",
     "dna noise@1/6",
     "dna noise@1/3",

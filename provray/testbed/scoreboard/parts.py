@@ -9,10 +9,13 @@ import numpy.typing as npt
 
 from provray.ancestry.cohort import Cohort, mean_by_family
 from provray.ancestry.fingerprint import Fingerprint
-from provray.ancestry.verdict import BEHAVIOUR, LOWER_HALF
+from provray.ancestry.scores import BEHAVIOUR, LOWER_HALF
+from provray.ancestry.shared_tensors import Content, learned_contents, shared_values
+from provray.fingerprints.weights import READOUTS as WEIGHTS_READOUTS
 
 Matrix = npt.NDArray[np.float64]
 
+SHARED_VALUES = "shared values"
 LOWER_PROFILE = "lower profile"
 BEHAVIOUR_MEAN = "behaviour mean"
 
@@ -31,7 +34,7 @@ def fold_cohorts(fingerprints: Sequence[Fingerprint], kind: str) -> dict[str, Co
 def part_matrices(
     fingerprints: Sequence[Fingerprint], cohorts: Mapping[str, Cohort]
 ) -> dict[str, Matrix]:
-    """Cosines by part: `weights`, `dna noise@1/6` …, `gif mixed@top_logit` …; and two that combine them as verdicts do.
+    """Scores by part: `weights`, `biases`, `shared values`, `dna noise@1/6` …, `gif mixed@top_logit` …; and two that combine them as verdicts do.
 
     Behaviour is centred by the cohort of its space, in `cohorts`.
     """
@@ -39,8 +42,10 @@ def part_matrices(
     vectors: dict[str, dict[int, npt.NDArray[np.float64]]] = {}
     for number, fingerprint in enumerate(fingerprints):
         weights = fingerprint.weights
-        if weights is not None and len(weights.vectors):
-            vectors.setdefault("weights", {})[number] = weights.vectors[0].astype(np.float64)
+        for name in WEIGHTS_READOUTS if weights is not None else ():
+            sketch = weights.vector(name) if weights is not None else None
+            if sketch is not None and sketch.any():
+                vectors.setdefault(name, {})[number] = sketch.astype(np.float64)
         for kind in ("dna", "gif"):
             row = getattr(fingerprint, kind)
             if row is None:
@@ -50,16 +55,34 @@ def part_matrices(
                 vectors.setdefault(key, {})[number] = vector
     found: dict[str, Matrix] = {}
     for key, held in vectors.items():
-        name = key.rsplit("@", 1)[0] if key != "weights" else key
+        name = key if key in WEIGHTS_READOUTS else key.rsplit("@", 1)[0]
         matrix = found.setdefault(name, np.full((count, count), np.nan))
         rows = np.array(list(held))
         stacked = np.stack(list(held.values()))
         matrix[np.ix_(rows, rows)] = stacked @ stacked.T
+    found[SHARED_VALUES] = shared_matrix(fingerprints)
     lower = np.stack([found[f"dna {name}"] for name in LOWER_HALF])
     found[LOWER_PROFILE] = lower.min(0)
     outputs = [f"dna {name}" for name in BEHAVIOUR if f"dna {name}" in found]
     outputs += [name for name in found if name.startswith("gif ")]
     found[BEHAVIOUR_MEAN] = mean_of([found[name] for name in outputs])
+    return found
+
+
+def shared_matrix(fingerprints: Sequence[Fingerprint]) -> Matrix:
+    """`shared_values` of every pair; NaN where a model has no weights row."""
+    bodies = [None if f.weights is None else learned_contents(f.weights) for f in fingerprints]
+    there = np.array([bool(body) for body in bodies])
+    found = np.where(there[:, None] & there, 0.0, np.nan)
+    holders: dict[Content, list[int]] = {}
+    for number, body in enumerate(bodies):
+        for content in body or ():
+            holders.setdefault(content, []).append(number)
+    close = {(i, j) for held in holders.values() for i in held for j in held}
+    for i, j in close:
+        ours, theirs = bodies[i], bodies[j]
+        if ours is not None and theirs is not None:
+            found[i, j] = shared_values(ours, theirs) or 0.0
     return found
 
 

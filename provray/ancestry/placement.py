@@ -1,0 +1,71 @@
+"""Where a suspect stands among the models that share learned weights with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from provray.ancestry.fingerprint import Fingerprint
+from provray.ancestry.lineage import DirectionOf, Edge, build_lineage
+
+
+@dataclass(frozen=True)
+class Placement:
+    """By name. parents: with the edge that leads to the suspect; its `direction_known` is False where only sharing is
+    shown. ancestors: all above it, parents first. descendants, siblings: the other relatives."""
+
+    parents: dict[str, Edge]
+    ancestors: tuple[str, ...]
+    descendants: tuple[str, ...]
+    siblings: tuple[str, ...]
+
+
+def place(
+    suspect: Fingerprint, relatives: Sequence[Fingerprint], direction_of: DirectionOf
+) -> Placement:
+    """Place a suspect in the lineage that it makes with its relatives, none of which is bit-identical to it.
+
+    Raises ValueError if a relative bears the suspect's name.
+    """
+    count = len(relatives) + 1
+    lineage = build_lineage(
+        [suspect, *relatives],
+        lambda members: np.ones((len(members), len(members)), bool),
+        direction_of,
+    )
+    assert len(lineage.models) == count
+    parents: dict[str, Edge] = {}
+    above: dict[str, set[str]] = {}
+    below: dict[str, set[str]] = {}
+    for edge in lineage.edges:
+        if edge.relation == "copy":
+            # bit-identical models stand for each other: what is above or below one is so of the other
+            for a, b in ((edge.parent, edge.child), (edge.child, edge.parent)):
+                above.setdefault(a, set()).add(b)
+                below.setdefault(a, set()).add(b)
+        elif not edge.direction_known and suspect.model in (edge.parent, edge.child):
+            other = edge.parent if edge.child == suspect.model else edge.child
+            parents[other] = edge
+        else:
+            above.setdefault(edge.child, set()).add(edge.parent)
+            below.setdefault(edge.parent, set()).add(edge.child)
+            if edge.child == suspect.model:
+                parents[edge.parent] = edge
+    above.setdefault(suspect.model, set()).update(parents)
+    ancestors = _reached(suspect.model, above)
+    descendants = [m for m in _reached(suspect.model, below) if m not in ancestors]
+    placed = {*ancestors, *descendants}
+    siblings = tuple(r.model for r in relatives if r.model not in placed)
+    return Placement(parents, tuple(ancestors), tuple(descendants), siblings)
+
+
+def _reached(start: str, steps: dict[str, set[str]]) -> list[str]:
+    """All that lie some steps away, the nearest first."""
+    found: dict[str, None] = {}
+    edge = [start]
+    while edge:
+        edge = [n for m in edge for n in sorted(steps.get(m, ())) if n not in found and n != start]
+        found.update(dict.fromkeys(edge))
+    return list(found)
