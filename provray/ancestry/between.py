@@ -100,7 +100,7 @@ def _by_distance(
     shorter, longer = np.minimum(apart, arm), np.maximum(apart, arm)
     told = shorter > LEAST
     ratio = np.divide(longer, shorter, out=np.ones_like(longer), where=told)
-    weight = np.where(told, 1 / (1 + (_NOISE / _SURE) ** 2 * ratio), 0.0)
+    weight = 1 / (1 + (_NOISE / _SURE) ** 2 * ratio)
     if metric == 0:
         # Two models that lost alike lie nearer than their history says: pruning keeps the same large weights.
         for lost in (family.zeros > ZEROS, family.coarse > COARSE):

@@ -35,13 +35,13 @@ those of tensors that were not masked."""
 
 @dataclass(frozen=True)
 class Family:
-    """Matrices over the members of one family, members × members unless said.
+    """Matrices over the members of one family, members x members unless said.
 
     distances: squared distances of the sketches of matrices and of biases, (2, members, members). tensors:
-    members × digests, how often a member holds each digest that at least two members hold. shared: how many tensors
-    are bit-identical under whatever names. counts: tensors of each member that could be. zeros, coarse: of each member, mean share of zeros and of repeated
-    values over its matrices. may_descend: row from column: what the column lost, the row lacks too. heads: whether
-    two members' heads have the same names and shapes.
+    members x digests, how often a member holds each digest that at least two members hold. shared: how many tensors
+    are bit-identical under whatever names. counts: tensors of each member that could be. zeros, coarse: of each
+    member, mean share of zeros and of repeated values over its matrices. may_descend: row from column: what the
+    column lost, the row lacks too. heads: whether two members' heads have the same names and shapes.
     """
 
     distances: Floats

@@ -29,8 +29,8 @@ _BEYOND = 0.1
 """By how much they must explain more than they would of a sibling that has no more in common with each than they do."""
 _APART = 0.8
 """Largest cosine of the changes of two parents. Fine-tunes on the same data reached .74."""
-_BESIDE = 0.25
-"""How far from between its parents and their base a merged model lies at least: 0 for one on the way, 1 far off."""
+_BESIDE = 0.1
+"""How far from the way between two others a member lies at least that is not on it; see `_off_the_way`."""
 _STRAIGHT = 0.1
 """How far towards each other, over their distance, the changes of two parents may lead from their base."""
 _IDENTICAL = 0.1
@@ -121,8 +121,13 @@ def _beside_line(squared: Floats, child: int, a: int, b: int) -> float | None:
 
 
 def _beside_base(squared: Floats, child: int, parents: tuple[int, int], base: int) -> float | None:
-    """Share of the child's changes from the base that its parents' changes leave unexplained; None if it is no merge."""
+    """Share of the child's changes from the base that its parents leave unexplained; None if it is no merge."""
     a, b = parents
+    # base, parent, merged model and other parent in a row would be a line of descent just as well
+    if min(_off_the_way(squared, a, base, b), _off_the_way(squared, b, base, a)) < _BESIDE:
+        return None
+    if max(_off_the_way(squared, child, base, p) for p in parents) < _BESIDE:
+        return None  # where siblings part lies their parent, on the way between each two of them
     size = squared[child, base]
     own = np.array([squared[a, base], squared[b, base]])
     between = (own.sum() - squared[a, b]) / 2
@@ -134,12 +139,14 @@ def _beside_base(squared: Floats, child: int, parents: tuple[int, int], base: in
     explained = float(shares @ towards / size)
     alone = float((towards**2 / own).max() / size)
     of_sibling = 2 * common**2 / (1 + common)
-    # A base of siblings lies between each of them and the others; a merge lies beside them.
-    beside = (squared[child, list(parents)] + size - own) / 2
-    if (beside < _BESIDE * np.minimum(squared[child, list(parents)], size)).any():
-        return None
     if shares.min() < _SHARE or shares.max() > _MOST or explained - alone < _ADDS:
         return None
     if explained < max(_EXPLAINED, of_sibling + _BEYOND):
         return None
     return 1 - explained
+
+
+def _off_the_way(squared: Floats, member: int, one: int, other: int) -> float:
+    """How far a member lies from the way between two others: 0 on it, 1 at the end of it or beside it."""
+    detour = (squared[member, one] + squared[member, other] - squared[one, other]) / 2
+    return float(detour / min(squared[member, one], squared[member, other]))

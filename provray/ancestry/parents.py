@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from provray.ancestry.between import Between, look_between
 from provray.ancestry.direction import Direction
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.kinship import LEAST, ZEROS, Bools, Family, Floats
 from provray.ancestry.merges import Merge
-from provray.ancestry.between import Between, look_between
 
 _HIDDEN = 0.3
 """From how clear a sign of a third model between the two they count as siblings."""
@@ -108,8 +108,8 @@ def _tried(family: Family, child: int) -> list[int]:
 
 
 def _yields(family: Family, child: int, parent: int) -> bool:
-    """Whether a lossy model is not the parent because a less lossy one shares as much with the child: pruning to 60 % lies
-    between pruning to 30 % and to 80 %, and all three are made of one original."""
+    """Whether a lossy model is not the parent because a less lossy one shares as much with the child: pruned to 60 %
+    lies between pruned to 30 % and to 80 %, and all three are made of one original."""
     less = family.may_descend[parent] & ~family.may_descend[:, parent]
     less &= family.shared[child] >= family.shared[child, parent]
     less[[child, parent]] = False
