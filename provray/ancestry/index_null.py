@@ -6,20 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from provray.ancestry.calibration import NullKey
 from provray.ancestry.cohort import MINIMUM, Cohort, families
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.inheritance import FEATURES, OTHER, SAME
+from provray.ancestry.matrices import same_architecture, score_matrices
 from provray.ancestry.null import Null, fit_null
-from provray.ancestry.scores import LOWER_HALF
-from provray.fingerprints.weights import READOUTS
 
 _OF_A_FAMILY = 4
 """Members of a family that count, at most: forty children of one model are one observation of strangers."""
-
-Matrix = npt.NDArray[np.float64]
 
 
 def index_nulls(
@@ -40,22 +36,16 @@ def index_nulls(
         return {}
     members = [fingerprints[place] for place in chosen]
     family = np.array([numbers[place] for place in chosen])
-    types = np.array([m.weights.model_type if m.weights is not None else "" for m in members])
+    same = same_architecture(members)
     strangers = np.triu(family[:, None] != family, 1)
-    matrices: dict[str, Matrix] = {
-        name: _cosines([None if m.weights is None else m.weights.vector(name) for m in members])
-        for name in READOUTS
-    }
-    matrices["lower profile"] = _lower_profiles(members, cohorts)
+    matrices = score_matrices(members, cohorts)
     nulls: dict[NullKey, Null] = {}
     for score in FEATURES:
-        if score not in matrices:
+        if score == "shared":
             continue
         values = matrices[score]
         for condition, alike in ((SAME, True), (OTHER, False)):
-            rows, columns = np.nonzero(
-                strangers & ((types[:, None] == types) == alike) & ~np.isnan(values)
-            )
+            rows, columns = np.nonzero(strangers & (same == alike) & ~np.isnan(values))
             involved = {*family[rows].tolist(), *family[columns].tolist()}
             if len(involved) < MINIMUM:
                 continue
@@ -68,26 +58,3 @@ def index_nulls(
             if null is not None:
                 nulls[score, condition] = null
     return nulls
-
-
-def _cosines(vectors: Sequence[npt.NDArray[np.floating] | None]) -> Matrix:
-    """Cosines of unit vectors; NaN where one is missing or zero."""
-    there = [n for n, v in enumerate(vectors) if v is not None and v.any()]
-    found = np.full((len(vectors), len(vectors)), np.nan)
-    if there:
-        stacked = np.stack([np.asarray(vectors[n], np.float64) for n in there])
-        found[np.ix_(there, there)] = stacked @ stacked.T
-    return found
-
-
-def _lower_profiles(members: Sequence[Fingerprint], cohorts: Mapping[str, Cohort]) -> Matrix:
-    found = np.full((len(members), len(members)), np.nan)
-    for space in {m.dna.space for m in members if m.dna is not None}:
-        held: list[Mapping[str, npt.NDArray[np.float64]]] = [
-            cohorts[space].centre(m.dna) if m.dna is not None and m.dna.space == space else {}
-            for m in members
-        ]
-        depths = [_cosines([vectors.get(name) for vectors in held]) for name in LOWER_HALF]
-        lowest = np.min(depths, axis=0)
-        found = np.where(np.isnan(lowest), found, lowest)
-    return found

@@ -43,16 +43,22 @@ class Null:
 
     def p_value(self, score: float) -> float:
         """Probability that an unrelated pair scores this much or more."""
-        if score > self.quantiles[-1] and self.quantiles[-1] == self.quantiles[0]:
+        return float(self.p_values(np.array([score]))[0])
+
+    def p_values(self, scores: Floats) -> Floats:
+        """The same of many scores; 1 for NaN."""
+        if self.quantiles[-1] == self.quantiles[0]:
             # nobody ever scored anything but one value: there is no tail to fit, only the count
-            return 1 / (self.pairs + 1)
-        if score <= self.edge:
-            below = float(np.interp(score, self.quantiles[:-1], LEVELS[:-1]))
-            return 1.0 - below if score > self.quantiles[0] else 1.0
-        excess = (score - self.edge) / self.scale
+            return np.where(scores > self.quantiles[0], 1 / (self.pairs + 1), 1.0)
+        # turned round, so that of equal quantiles the lowest level counts: this much *or more*
+        below = 1.0 - np.interp(-scores, -self.quantiles[-2::-1], LEVELS[-2::-1])
+        excess = np.maximum(scores - self.edge, 0.0) / self.scale
         if self.shape < 1e-6:
-            return (1 - _TAIL) * float(np.exp(-excess))
-        return (1 - _TAIL) * float((1 + self.shape * excess) ** (-1 / self.shape))
+            tail = (1 - _TAIL) * np.exp(-excess)
+        else:
+            tail = (1 - _TAIL) * (1 + self.shape * excess) ** (-1 / self.shape)
+        found: Floats = np.where(scores > self.edge, tail, below)
+        return np.where(np.isnan(scores), 1.0, found)
 
     def limit(self, p: float) -> float:
         """The score whose p-value is `p`; p above 0, and at most .1."""
@@ -101,9 +107,11 @@ def adjusted(
     if tests < len(p_values):
         raise ValueError(f"{len(p_values)} p-values cannot come from {tests} tests")
     p = np.asarray(p_values, dtype=np.float64)
+    if not len(p):
+        return []
     labels = np.arange(len(p)) if groups is None else np.asarray(groups)
-    names = np.unique(labels)
-    joint = np.array([_simes(p[labels == name]) for name in names])
+    names, group = np.unique(labels, return_inverse=True)
+    joint = _simes(p, group)
     order = np.argsort(joint)
     ranked = joint[order] * tests / np.arange(1, len(order) + 1)
     by_rank = np.append(np.minimum.accumulate(ranked[::-1])[::-1], np.inf)
@@ -117,5 +125,11 @@ def adjusted(
     ]
 
 
-def _simes(p: Floats) -> float:
-    return float(np.min(np.sort(p) * len(p) / np.arange(1, len(p) + 1)))
+def _simes(p: Floats, group: npt.NDArray[np.intp]) -> Floats:
+    """Simes p-value of each group: the least of p * members / rank within it."""
+    order = np.lexsort((p, group))
+    sizes = np.bincount(group)
+    starts = np.cumsum(sizes) - sizes
+    ranks = np.arange(len(p)) - starts[group[order]] + 1
+    found: Floats = np.minimum.reduceat(p[order] * sizes[group[order]] / ranks, starts)
+    return found

@@ -34,6 +34,11 @@ class Resemblance:
     p_value: float
     null: Null
 
+    def limit(self, rate: float) -> float | None:
+        """From which log-odds on theft is claimed at this rate; None where so few look-alikes allow no claim."""
+        p = (rate * (self.null.pairs + 1) - 1) / self.null.pairs
+        return self.null.limit(min(p, 0.1)) if p > 0 else None
+
     @property
     def probability(self) -> float:
         """Probability of theft before it is known how rare it is: prior 1/2."""
@@ -65,5 +70,11 @@ def stand_out(
     odds, model, found, rival = best
     null = calibration.nulls[THEFT, VICTIM_AWAY]
     return Resemblance(
-        model, rival, dict(zip(READOUTS, found, strict=True)), odds, null.p_value(odds), null
+        model, rival, dict(zip(READOUTS, found, strict=True)), odds, careful(null, odds), null
     )
+
+
+def careful(null: Null, score: float) -> float:
+    """The p-value with the suspect counted among the look-alikes of the null, as a conformal rank counts it: they are few,
+    and to accuse a look-alike of theft is the worst error there is here."""
+    return (null.pairs * null.p_value(score) + 1) / (null.pairs + 1)

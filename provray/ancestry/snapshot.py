@@ -113,6 +113,12 @@ def open_snapshot(root: Path, spaces: Iterable[str], version: int | None = None)
             f"index {root} holds nothing in the spaces {', '.join(spaces)}; it holds {', '.join(sorted(held))}. "
             "Ask with the probe sets it was crawled with, or crawl it again with these"
         )
+    weighed = {row.space for row in facts if row.kind == "weights"}
+    if weighed and not weighed & set(spaces):
+        raise SpaceMismatch(
+            f"the weights in {root} were sketched in the space {', '.join(sorted(weighed))} of another provray: crawl it again; "
+            "only the weights are read anew"
+        )
     members = assemble(row for row in facts if row.space in spaces)
     name = hashlib.sha256("\n".join(spaces).encode()).hexdigest()[:12]
     folder = table.root / "cache" / f"v{table.version}-{name}-{_CACHE_FORMAT}"

@@ -57,7 +57,7 @@ def behaviour_evidence(
                 "behaviour",
                 "stands out",
                 resemblance.log_odds,
-                resemblance.null.limit(min(fdr, 0.1)),
+                resemblance.limit(fdr),
                 resemblance.p_value,
                 resemblance.null,
                 resemblance.p_value <= fdr,
@@ -103,7 +103,8 @@ def axis_words(
 def verdict_words(
     verdict: str, ancestors: Sequence[Candidate], related: Sequence[Candidate]
 ) -> str:
-    """The verdict in a sentence. related: the candidates that `sibling`, `descendant` and `related` speak of."""
+    """The verdict in a sentence. related: the candidates that stand in any relation to the suspect."""
+    of = [c for c in related if c.relation == verdict]
     if verdict == "copy":
         return f"every weight is bit-identical to {_names(ancestors)}"
     if verdict == "ancestor":
@@ -117,9 +118,9 @@ def verdict_words(
         late = "; which of the two came first is not shown" if unknown else ""
         return f"it inherits what {_names(ancestors)} learned ({first.relation}){late}"
     if verdict == "descendant":
-        return f"it shares learned weights with {_names(related)}, which came after it: a descendant, not an ancestor"
+        return f"it shares learned weights with {_names(of)}, which came after it: a descendant, not an ancestor"
     if verdict == "sibling":
-        return f"it shares learned weights with {_names(related)}: both come from a model that is not indexed"
+        return f"it shares learned weights with {_names(of)}: both come from a model that is not indexed"
     if verdict == "related" and related:
         if related[0].relation == SHARES:
             return (

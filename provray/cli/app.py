@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import provray
-from provray.cli import crawl, demo, eval, probes, query, show, steal_bench, zoo
+from provray.cli import crawl, demo, eval, lineage, probes, query, show, steal_bench, zoo
 from provray.cli.console import fail
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.add_typer(probes.app, name="probes")
 app.add_typer(zoo.app, name="zoo")
 app.command("crawl")(crawl.crawl_command)
 app.command("query")(query.query_command)
+app.command("lineage")(lineage.lineage_command)
 app.command("show")(show.show_command)
 app.command("demo")(demo.demo_command)
 app.command("eval")(eval.eval_command)

@@ -75,7 +75,7 @@ class Asker:
             {m: p.digest for m, p in self._probes.items()},
             self._compute,
         )
-        self.snapshot: Snapshot = open_snapshot(root, self._spaces(), version)
+        self.snapshot: Snapshot = open_snapshot(root, _spaces(self._fingerprinter), version)
         self._workers: WorkerPool | None = None
         self._started_ray = False
 
@@ -149,14 +149,6 @@ class Asker:
             and Path(row.location).resolve() == here
         }
 
-    def _spaces(self) -> list[str]:
-        behaviour = [
-            self._fingerprinter.behaviour_id(kind, modality)
-            for kind in ("dna", "gif")
-            for modality in MODALITIES
-        ]
-        return [weights_space(self._fingerprinter.settings).id, *behaviour]
-
     def _reply(self, ref: ModelRef, spaces: tuple[str, ...], answer: Answer) -> Reply:
         snapshot = self.snapshot
         return Reply(
@@ -168,6 +160,25 @@ class Asker:
             snapshot.models,
             answer,
         )
+
+
+def read_index(root: Path, probes: Sequence[ProbeSet] = (), version: int | None = None) -> Snapshot:
+    """An index as questions see it: in the spaces of these probe sets, else of its own. Starts nothing.
+
+    Raises BadIndex, SpaceMismatch, and ValueError for an index of several probe sets of which none was given.
+    """
+    chosen = choose_probes(FingerprintTable.open(root, version), probes, keep=False)
+    made = Fingerprinter(FingerprintSettings(), {m: p.digest for m, p in chosen.items()})
+    return open_snapshot(root, _spaces(made), version)
+
+
+def _spaces(fingerprinter: Fingerprinter) -> list[str]:
+    behaviour = [
+        fingerprinter.behaviour_id(kind, modality)
+        for kind in ("dna", "gif")
+        for modality in MODALITIES
+    ]
+    return [weights_space(fingerprinter.settings).id, *behaviour]
 
 
 def _only_model(folder: str) -> ModelRef:

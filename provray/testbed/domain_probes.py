@@ -24,7 +24,10 @@ TOTAL = 250
 
 
 def domain_probes(domains: Collection[str], total: int = TOTAL) -> dict[str, ProbeSet]:
-    """A set of `total` natural inputs for each of `domains` that is known. Raises ValueError if none of them is."""
+    """A set for each of `domains` that is known: `total` natural inputs, or as many as are left (of news: 97), and mixtures.
+
+    Raises ValueError if none of them is known.
+    """
     made = {
         **{name: _image_set(name, total) for name in get_args(Pictures) if name in domains},
         **{name: _text_set(name, total) for name in get_args(Corpus) if name in domains},

@@ -15,7 +15,7 @@ from provray.testbed.fitting.pairs import Bools, Pairs
 from provray.testbed.scoreboard.parts import LOWER_PROFILE, SHARED_VALUES
 
 Floats = npt.NDArray[np.float64]
-_PARTS = {
+PARTS = {
     "weights": "weights",
     "biases": "biases",
     "shared": SHARED_VALUES,
@@ -28,18 +28,22 @@ _HARD = 0.5
 """Lower profile from which an unrelated pair counts as a look-alike."""
 
 
-def fit_calibration(pairs: Pairs, folds: Collection[int], **facts: str) -> Calibration:
-    """Weights and nulls from the pairs of these folds alone."""
+def fit_calibration(
+    pairs: Pairs, folds: Collection[int], without: str = "", **facts: str
+) -> Calibration:
+    """Weights and nulls from the pairs of these folds alone; `without`: an architecture that is left out."""
     inside = pairs.comparable & np.isin(pairs.folds, list(folds))[:, None]
+    there = pairs.types != without
+    inside &= there[:, None] & there
     inside &= np.triu(np.ones_like(inside), 1)
     coefficients: dict[str, Floats] = {}
     nulls: dict[NullKey, Null] = {}
-    for name, part in _PARTS.items():
+    for name, part in PARTS.items():
         for condition, alike in ((SAME, pairs.alike), (OTHER, ~pairs.alike)):
             chosen = inside & alike & ~pairs.kin & ~pairs.start & ~np.isnan(pairs.parts[part])
             if (null := _null(pairs, pairs.parts[part], chosen, condition)) is not None:
                 nulls[name, condition] = null
-    values = np.stack([transformed(name, pairs.parts[_PARTS[name]]) for name in FEATURES], axis=-1)
+    values = np.stack([transformed(name, pairs.parts[PARTS[name]]) for name in FEATURES], axis=-1)
     for there in _patterns():
         weights = _logistic(pairs, values, inside, there)
         key = "".join("1" if t else "0" for t in there)

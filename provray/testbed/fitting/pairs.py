@@ -24,7 +24,7 @@ class Pairs:
 
     kin: both inherit weights from one another or from a common ancestor. lineal: one from the other. start: both began with
     the same weights and are not kin. comparable: same modality, same fold, two models. alike: same architecture. parts: scores by name; those of a
-    fold's rows are centred by the other fold. folds, families: of each model; families are numbered by lineage, thieves
+    fold's rows are centred by the other fold. types: architectures. folds, families: of each model; families are numbered by lineage, thieves
     with their victims.
     """
 
@@ -35,6 +35,7 @@ class Pairs:
     comparable: Bools
     alike: Bools
     parts: Mapping[str, Matrix]
+    types: npt.NDArray[np.str_]
     folds: npt.NDArray[np.intp]
     families: npt.NDArray[np.intp]
 
@@ -66,6 +67,7 @@ def make_pairs(fingerprints: Sequence[Fingerprint], records: Sequence[Record]) -
         (text[:, None] == text) & (folds[:, None] == folds) & two,
         kinds[:, None] == kinds,
         parts,
+        kinds,
         folds,
         families,
     )

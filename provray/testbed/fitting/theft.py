@@ -15,7 +15,8 @@ from provray.ancestry.null import fit_null
 from provray.ancestry.resemblance import READOUTS, THEFT, VICTIM_AWAY
 from provray.testbed.domain_index import domain_of
 from provray.testbed.folders import Record
-from provray.testbed.scoreboard.cases import ancestors_of, make_cases
+from provray.testbed.scoreboard.cases import ancestors_of, data_of, make_cases
+from provray.testbed.scoreboard.outputs import Outputs
 from provray.testbed.scoreboard.parts import fold_cohorts
 
 Floats = npt.NDArray[np.float64]
@@ -103,6 +104,40 @@ def _agreements(a: Fingerprint, b: Fingerprint, cohorts: Mapping[str, Cohort]) -
     assert b.dna is not None
     ours, theirs = (cohorts[row.space].centre(row) for row in (a.dna, b.dna))
     return [float(ours[name] @ theirs[name]) for name in READOUTS]
+
+
+def fidelity_margins(records: Sequence[Record], outputs: Mapping[str, Outputs]) -> dict[str, float]:
+    """How much more thieves and students agree with their victim than with the best stranger of its domain.
+
+    Pictures: on mixtures, as the truth says. Texts: on the labels of the domain's test texts.
+    """
+    above = ancestors_of(records)
+    found = {}
+    for record in records:
+        if record.relation not in ("stolen", "distilled"):
+            continue
+        if record.margin_mixed is not None:
+            found[record.model] = record.margin_mixed
+            continue
+        domain = domain_of(record.model)
+        own = _labels(outputs, record.model, domain)
+        if own is None:
+            continue
+        victims: list[float] = []
+        strangers: list[float] = []
+        for root in records:
+            given = _labels(outputs, root.model, domain)
+            if not root.parents and given is not None and data_of(root) == domain:
+                side = victims if root.model in above[record.model] else strangers
+                side.append(float(np.mean(given == own)))
+        if victims and strangers:
+            found[record.model] = max(victims) - max(strangers)
+    return found
+
+
+def _labels(outputs: Mapping[str, Outputs], model: str, domain: str) -> npt.NDArray[np.intp] | None:
+    given = outputs[model].probabilities.get(domain) if model in outputs else None
+    return None if given is None else given.argmax(1)
 
 
 def gaps_of(scores: Floats) -> Floats:

@@ -13,9 +13,16 @@ from provray.testbed.domain_index import domain_fingerprints
 from provray.testbed.fitting import direction
 from provray.testbed.fitting.calibration import fit_calibration
 from provray.testbed.fitting.pairs import Pairs, make_pairs
-from provray.testbed.fitting.theft import Question, fit_theft, make_questions
+from provray.testbed.fitting.theft import (
+    Question,
+    fidelity_margins,
+    fit_theft,
+    make_questions,
+)
 from provray.testbed.folders import Record, read_truth
 from provray.testbed.scoreboard.board import zoo_fingerprints
+from provray.testbed.scoreboard.cases import data_of
+from provray.testbed.scoreboard.outputs import measure_outputs
 
 COMMAND = "provray zoo fit ZOO"
 
@@ -42,11 +49,16 @@ def read_evidence(zoo: Path) -> Evidence:
     """
     records = read_truth(zoo)
     fingerprints = zoo_fingerprints(FingerprintTable.open(zoo / "index"), records, [])
+    revisions = {f.model: f.revision for f in fingerprints if f.revision}
+    domains = sorted({data_of(record) for record in records})
+    outputs = measure_outputs(zoo, records, revisions, domains)
     return Evidence(
         tuple(records),
         tuple(fingerprints),
         make_pairs(fingerprints, records),
-        tuple(make_questions(records, domain_fingerprints(zoo), {})),
+        tuple(
+            make_questions(records, domain_fingerprints(zoo), fidelity_margins(records, outputs))
+        ),
     )
 
 

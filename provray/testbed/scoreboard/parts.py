@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from provray.ancestry.cohort import Cohort, mean_by_family
 from provray.ancestry.fingerprint import Fingerprint
+from provray.ancestry.matrices import shared_matrix
 from provray.ancestry.scores import BEHAVIOUR, LOWER_HALF
-from provray.ancestry.shared_tensors import Content, learned_contents, shared_values
 from provray.fingerprints.weights import READOUTS as WEIGHTS_READOUTS
 
 Matrix = npt.NDArray[np.float64]
@@ -66,23 +66,6 @@ def part_matrices(
     outputs = [f"dna {name}" for name in BEHAVIOUR if f"dna {name}" in found]
     outputs += [name for name in found if name.startswith("gif ")]
     found[BEHAVIOUR_MEAN] = mean_of([found[name] for name in outputs])
-    return found
-
-
-def shared_matrix(fingerprints: Sequence[Fingerprint]) -> Matrix:
-    """`shared_values` of every pair; NaN where a model has no weights row."""
-    bodies = [None if f.weights is None else learned_contents(f.weights) for f in fingerprints]
-    there = np.array([bool(body) for body in bodies])
-    found = np.where(there[:, None] & there, 0.0, np.nan)
-    holders: dict[Content, list[int]] = {}
-    for number, body in enumerate(bodies):
-        for content in body or ():
-            holders.setdefault(content, []).append(number)
-    close = {(i, j) for held in holders.values() for i in held for j in held}
-    for i, j in close:
-        ours, theirs = bodies[i], bodies[j]
-        if ours is not None and theirs is not None:
-            found[i, j] = shared_values(ours, theirs) or 0.0
     return found
 
 

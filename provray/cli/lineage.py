@@ -1,0 +1,115 @@
+"""`provray lineage`: who descends from whom, over a whole index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.tree import Tree
+
+from provray.cli.console import err, out, print_json
+from provray.cli.options import Index, Json, Probes, read_all
+
+if TYPE_CHECKING:
+    from provray.ancestry.lineage import Edge, Lineage
+
+
+def lineage_command(
+    index: Index,
+    as_json: Json = False,
+    dot: Annotated[bool, typer.Option("--dot", help="Print a graph for Graphviz.")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page: families to search and unfold.")
+    ] = None,
+    fdr: Annotated[
+        float,
+        typer.Option(
+            "--fdr",
+            min=0.000001,
+            max=0.5,
+            help="False discovery rate over all pairs: of those said to share weights, the share that may not.",
+        ),
+    ] = 0.05,
+    probes: Probes = None,
+) -> None:
+    """Draw the lineage of everything in an index.
+
+    By inherited weights alone: what was distilled or stolen hangs on nothing. A family whose first ancestor is not
+    indexed stays a set of models side by side: a missing arrow is better than an invented one.
+    """
+    from provray.ancestry.calibration import shipped_calibration
+    from provray.ancestry.direction import direction
+    from provray.ancestry.lineage import build_lineage
+    from provray.ancestry.lineage_text import lineage_dot, lineage_json
+    from provray.ancestry.relatives import relatives
+    from provray.crawl.ask import read_index
+
+    if as_json and dot:
+        raise ValueError("--json and --dot both print: give one of them")
+    with err.status("comparing all models …"):
+        snapshot = read_index(index, read_all(probes))
+        lineage = build_lineage(
+            snapshot.profiles(snapshot.names),
+            lambda members: relatives(
+                members, snapshot.cohorts, shipped_calibration(), snapshot.nulls, fdr
+            ),
+            direction,
+        )
+    facts: dict[str, Any] = {
+        "index": {"uri": str(index), "version": snapshot.version, "models": snapshot.models},
+        "fdr": fdr,
+        **lineage_json(lineage),
+    }
+    if html is not None:
+        from provray.cli.lineage_page import lineage_page
+        from provray.pages.files import write_page
+
+        write_page(lineage_page(facts), html)
+        err.print(f"page: [bold]{html}[/]", soft_wrap=True)
+    if as_json:
+        print_json(facts)
+    elif dot:
+        typer.echo(lineage_dot(lineage))
+    else:
+        _print(lineage, facts)
+
+
+def _print(lineage: Lineage, facts: dict[str, Any]) -> None:
+    """Families as trees; a merged model stands below its first parent, with the others named."""
+    below: dict[str, list[Edge]] = {}
+    for edge in lineage.edges:
+        below.setdefault(edge.parent, []).append(edge)
+    parents: dict[str, list[str]] = {}
+    for edge in lineage.edges:
+        parents.setdefault(edge.child, []).append(edge.parent)
+    for members in lineage.families:
+        if len(members) < 2:
+            continue
+        for root in (m for m in members if m not in parents):
+            tree = Tree(f"[bold]{root}[/]")
+            _grow(tree, root, below, parents)
+            out.print(tree)
+    single = sum(len(members) == 1 for members in lineage.families)
+    out.print(
+        f"{facts['index']['models']} models, {len(lineage.families) - single} families, {single} without kin; "
+        f"{len(lineage.edges)} arrows at a false discovery rate of {facts['fdr']:g}",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def _grow(
+    tree: Tree, model: str, below: dict[str, list[Edge]], parents: dict[str, list[str]]
+) -> None:
+    for edge in below.get(model, []):
+        if parents[edge.child][0] != model:
+            continue
+        also = [p for p in parents[edge.child] if p != model]
+        words = [edge.relation]
+        if also:
+            words.append("with " + ", ".join(also))
+        if not edge.direction_known:
+            words.append("which came first is not known")
+        branch = tree.add(f"{edge.child} [dim]{'; '.join(words)}[/]")
+        _grow(branch, edge.child, below, parents)
