@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from provray.testbed.corpora import corpus_texts
 from provray.testbed.digits import as_pictures, digits
 from provray.testbed.domain_probes import TOTAL, domain_probes
+from provray.testbed.scoreboard.outputs import COUNT
 
 
 def test_pictures_no_model_was_trained_on() -> None:
@@ -27,8 +29,16 @@ def test_one_set_of_texts_for_each_corpus() -> None:
     assert list(made) == ["news", "reviews"]
     for probes in made.values():
         assert probes.modality == "text"
-        # the same story may stand twice in the news
-        assert TOTAL - 8 <= len(probes.stratum("natural")) <= TOTAL
+        assert len(probes.stratum("mixed")) == TOTAL
+    # fidelity is measured on the first test texts; the news have fewer than TOTAL others
+    left = len(corpus_texts("news", "zoo").test) - COUNT
+    assert 64 < left < TOTAL
+    assert len(made["news"].stratum("natural")) == left
+    # the same review may stand twice
+    assert TOTAL - 8 <= len(made["reviews"].stratum("natural")) <= TOTAL
+    trained = {text[:80] for text in corpus_texts("reviews", "zoo").train.texts}
+    shown = {str(p.content)[:80] for p in made["reviews"].stratum("natural")}
+    assert len(shown & trained) < 8
 
 
 def test_nothing_known_is_an_error() -> None:
