@@ -26,7 +26,8 @@ NullKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class Calibration:
-    """coefficients: by pattern of the scores that are there, a weight for each feature and an intercept. nulls: by score
+    """coefficients: by pattern of the scores that are there, a weight for each feature and an intercept. nulls: by
+    score
     and condition. facts: how it was made (command, digest of the data)."""
 
     coefficients: Mapping[str, Floats]

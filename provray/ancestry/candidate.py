@@ -40,8 +40,8 @@ class Candidate:
     of known lineage. p_value: that an unrelated model shows as much; q_value: the same, corrected for the size of the
     index. shares: whether any weights are shared; inherits: whether learned ones are. axis: the axis that names it an
     ancestor, empty if none does. relation: `fine-tune`, `new head`, `pruned`, `quantised`, `merged`, `copy`,
-    `distilled or stolen`, `sibling`, `descendant`, `shares weights`, `behaves alike`, or empty. direction: which came first, None where that
-    was not asked.
+    `distilled or stolen`, `sibling`, `descendant`, `shares weights`, `behaves alike`, or empty. direction: which
+    came first, None where that was not asked.
     """
 
     model: str

@@ -59,7 +59,8 @@ def transformed(name: str, value: npt.NDArray[np.float64] | float) -> npt.NDArra
 
 
 def softplus(log_odds: npt.NDArray[np.float64] | float) -> Any:
-    """log(1 + e^x): how far beyond doubt. What lies far below it is no tail, and must not shape the tail that is fitted."""
+    """log(1 + e^x): how far beyond doubt. What lies far below it is no tail, and must not shape the tail that is
+    fitted."""
     return np.logaddexp(0.0, log_odds)
 
 

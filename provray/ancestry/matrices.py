@@ -1,4 +1,5 @@
-"""The scores that speak of inherited weights, of all pairs of many models at once: models × models, NaN where missing."""
+"""The scores that speak of inherited weights, of all pairs of many models at once: models × models, NaN where
+missing."""
 
 from __future__ import annotations
 

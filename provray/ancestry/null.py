@@ -1,7 +1,8 @@
 """What unrelated models score: the null that a candidate is held against.
 
 Up to their 90th percentile the scores of unrelated pairs speak for themselves; beyond it a generalised Pareto tail
-(Pickands, Annals of Statistics 1975) is fitted by probability-weighted moments (Hosking & Wallis, Technometrics 1987). Its
+(Pickands, Annals of Statistics 1975) is fitted by probability-weighted moments (Hosking & Wallis, Technometrics
+1987). Its
 shape is never below zero: a tail that ends would give a p-value of nothing to a score that no one has seen yet.
 """
 

@@ -21,8 +21,10 @@ _ALL = 0.999
 def guess_relation(suspect: Fingerprint, other: Fingerprint) -> str:
     """How `suspect` was made of `other`: a label for people, not part of the judgement.
 
-    `copy`: the same bits. `rearranged`: the same values in another order or storage. `layers dropped`: the same layers, and
-    fewer. `quantised`: few different values in a row, or half precision. `pruned`: exact zeros that the parent lacks. `new
+    `copy`: the same bits. `rearranged`: the same values in another order or storage. `layers dropped`: the same
+    layers, and
+    fewer. `quantised`: few different values in a row, or half precision. `pruned`: exact zeros that the parent
+    lacks. `new
     head`: output tensors of other shapes, or other ones over an unchanged body. `fine-tune`: none of these. `unknown`
     without weights in common.
     """

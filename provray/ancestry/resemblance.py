@@ -1,6 +1,7 @@
 """Inherited behaviour: does one model answer as another does, and as no one else?
 
-A thief or a student copies its victim's decisions, not its weights. Models that learned the same data also answer alike, so
+A thief or a student copies its victim's decisions, not its weights. Models that learned the same data also answer
+alike, so
 what counts is not how much the suspect agrees with a candidate but by how much more than with the next best model of
 another family: the gap, on natural and on mixed inputs of the victim's own domain.
 """
@@ -75,6 +76,7 @@ def stand_out(
 
 
 def careful(null: Null, score: float) -> float:
-    """The p-value with the suspect counted among the look-alikes of the null, as a conformal rank counts it: they are few,
+    """The p-value with the suspect counted among the look-alikes of the null, as a conformal rank counts it: they
+    are few,
     and to accuse a look-alike of theft is the worst error there is here."""
     return (null.pairs * null.p_value(score) + 1) / (null.pairs + 1)

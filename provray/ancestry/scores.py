@@ -15,7 +15,6 @@ from provray.fingerprints.space import require_same
 from provray.fingerprints.weights import READOUTS
 from provray.index.row import Row
 
-
 Floats = npt.NDArray[np.float64]
 
 

@@ -116,7 +116,8 @@ def open_snapshot(root: Path, spaces: Iterable[str], version: int | None = None)
     weighed = {row.space for row in facts if row.kind == "weights"}
     if weighed and not weighed & set(spaces):
         raise SpaceMismatch(
-            f"the weights in {root} were sketched in the space {', '.join(sorted(weighed))} of another provray: crawl it again; "
+            f"the weights in {root} were sketched in the space {', '.join(sorted(weighed))} of another "
+            f"provray: crawl it again; "
             "only the weights are read anew"
         )
     members = assemble(row for row in facts if row.space in spaces)

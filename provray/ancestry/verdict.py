@@ -1,6 +1,7 @@
 """From scores to an answer with a stated error rate, on two axes: inherited weights and inherited behaviour.
 
-The axes are judged apart. Weights first: which indexed models share any with the suspect (false discovery rate held over
+The axes are judged apart. Weights first: which indexed models share any with the suspect (false discovery rate
+held over
 the whole index), which of those share something learned and not just a start, and which of those the suspect comes
 from. Only if no weights are inherited does behaviour speak: it names a victim of theft only on probes of the victim's
 domain, and only if the suspect answers like it as like no other; else it says `related`, no more.

@@ -80,21 +80,27 @@ def axis_words(
     if inherited:
         best = max(inherited, key=lambda c: c.score)
         weights = (
-            f"learned weights are shared with {_count(inherited)}, most with {best.model}: an unrelated model shows as much "
-            f"with probability {best.p_value:.0e}, {best.q_value:.0e} over the whole index"
+            f"learned weights are shared with {_count(inherited)}, most with {best.model}: an unrelated model "
+            f"shows as much with probability {best.p_value:.0e}, {best.q_value:.0e} over the whole index"
         )
     elif shared:
-        weights = f"weights are shared with {shared[0].model}, but no more than two networks of the same start would share"
+        weights = (
+            f"weights are shared with {shared[0].model}, but no more than two networks of the same start "
+            "would share"
+        )
     else:
         weights = "no indexed model is shown to share any weights"
     if resemblance is None:
         behaviour = (
-            "not needed: the weights decide" if inherited else "no answers to compare were measured"
+            "not needed: the weights decide"
+            if inherited
+            else "theft was not asked: that needs probes of a victim's domain, and models that give answers"
         )
     else:
         out = resemblance.p_value <= fdr
         behaviour = (
-            f"it answers like {resemblance.model} {'and as no other' if out else 'most, but not as no other'}: a model whose "
+            f"it answers like {resemblance.model} "
+            f"{'and as no other' if out else 'most, but not as no other'}: a model whose "
             f"victim is not indexed stands out as much with probability {resemblance.p_value:.2g}"
         )
     return {"weights": weights, "behaviour": behaviour}
@@ -111,7 +117,8 @@ def verdict_words(
         first = ancestors[0]
         if first.relation == STOLEN:
             return (
-                f"no weights are inherited, but it answers like {first.model} and as no other model: distilled from it or "
+                f"no weights are inherited, but it answers like {first.model} and as no other model: "
+                f"distilled from it or "
                 "stolen through its outputs"
             )
         unknown = first.direction is not None and first.direction.said == "unknown"
@@ -124,11 +131,13 @@ def verdict_words(
     if verdict == "related" and related:
         if related[0].relation == SHARES:
             return (
-                f"it shares weights with {related[0].model}, but nothing learned is shown to be inherited: perhaps no more "
+                f"it shares weights with {related[0].model}, but nothing learned is shown to be inherited: "
+                f"perhaps no more "
                 "than the same start"
             )
         return (
-            f"it behaves like {related[0].model}, but no inherited weights are shown: distilled, stolen, or only trained on "
+            f"it behaves like {related[0].model}, but no inherited weights are shown: distilled, stolen, or "
+            f"only trained on "
             "the same data"
         )
     return "no indexed model is shown to be its ancestor"

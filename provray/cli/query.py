@@ -147,7 +147,8 @@ def evidence_line(evidence: Evidence) -> str:
     against = ""
     if evidence.limit is not None and evidence.null is not None:
         against = (
-            f" (limit {evidence.limit:.3f}: {evidence.null.condition}, {evidence.null.pairs} pairs, {evidence.null.origin} "
+            f" (limit {evidence.limit:.3f}: {evidence.null.condition}, {evidence.null.pairs} pairs, "
+            f"{evidence.null.origin} "
             "null)"
         )
     return f"{evidence.axis}: {evidence.score} {evidence.value:.3f}{against}, {evidence.text}"

@@ -96,8 +96,8 @@ def fit_command(
 ) -> None:
     """Fit what verdicts are calibrated by: weights of the scores, nulls, direction.
 
-    provray ships the files that this makes of the standard zoo, in provray/ancestry/data. DNA on probes of the zoo's own
-    domains is measured first where it is missing (about ten minutes on two cores).
+    provray ships the files that this makes of the standard zoo, in provray/ancestry/data. DNA on probes of the
+    zoo's own domains is measured first where it is missing (about ten minutes on two cores).
     """
     from provray.testbed.fitting.verdict import read_evidence, write_shipped
 

@@ -1,7 +1,7 @@
 """DNA of a zoo's classifiers on probes of their own domain: where theft shows, if anywhere.
 
-The rows lie in ZOO/domain-index, one probe set for each domain; what is there is not measured again. No GiF: its cost is
-most of a crawl's, and on these probes answers tell more.
+The rows lie in ZOO/domain-index, one probe set for each domain; what is there is not measured again. No GiF: its
+cost is most of a crawl's, and on these probes answers tell more.
 """
 
 from __future__ import annotations

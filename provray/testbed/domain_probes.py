@@ -24,7 +24,8 @@ TOTAL = 250
 
 
 def domain_probes(domains: Collection[str], total: int = TOTAL) -> dict[str, ProbeSet]:
-    """A set for each of `domains` that is known: `total` natural inputs, or as many as are left (of news: 97), and mixtures.
+    """A set for each of `domains` that is known: `total` natural inputs, or as many as are left (of news: 97), and
+    mixtures.
 
     Raises ValueError if none of them is known.
     """

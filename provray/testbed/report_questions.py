@@ -178,7 +178,10 @@ def _why(question: Question, nearest: Shown | None) -> str:
     """One sentence: what decided the verdict."""
     if nearest is None:
         return "No candidate came near enough to be looked at."
-    numbers = f"weights {number(nearest.weights)}, biases {number(nearest.biases)}, behaviour {number(nearest.behaviour)}"
+    numbers = (
+        f"weights {number(nearest.weights)}, biases {number(nearest.biases)}, "
+        f"behaviour {number(nearest.behaviour)}"
+    )
     return (
         f"{question.says[:1].upper()}{question.says[1:]} (nearest is {nearest.model}: {numbers})."
     )

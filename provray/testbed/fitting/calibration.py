@@ -74,8 +74,8 @@ def _null(pairs: Pairs, scores: Floats, chosen: Bools, condition: str) -> Null |
 def _logistic(pairs: Pairs, values: Floats, inside: Bools, there: tuple[bool, ...]) -> Floats:
     """Weights and intercept for the features that are there; the others get 0.
 
-    Ancestors with their descendants against, in equal parts, pairs of one start and other strangers. Cousins are left out:
-    how much they share is anything from all to next to nothing.
+    Ancestors with their descendants against, in equal parts, pairs of one start and other strangers. Cousins are
+    left out: how much they share is anything from all to next to nothing.
     """
     from sklearn.linear_model import LogisticRegression
 

@@ -22,10 +22,12 @@ THEFT = ("stolen", "distilled")
 class Pairs:
     """Matrices are models × models, in the order of the zoo's records.
 
-    kin: both inherit weights from one another or from a common ancestor. lineal: one from the other. start: both began with
-    the same weights and are not kin. comparable: same modality, same fold, two models. alike: same architecture. parts: scores by name; those of a
-    fold's rows are centred by the other fold. types: architectures. folds, families: of each model; families are numbered by lineage, thieves
-    with their victims.
+    kin: both inherit weights from one another or from a common ancestor. lineal: one from the other. start: both
+    began with
+    the same weights and are not kin. comparable: same modality, same fold, two models. alike: same architecture.
+    parts: scores by name; those of a
+    fold's rows are centred by the other fold. types: architectures. folds, families: of each model; families are
+    numbered by lineage, thieves with their victims.
     """
 
     models: tuple[str, ...]

@@ -48,8 +48,8 @@ def make_questions(
 ) -> list[Question]:
     """Every thief and student, and every model without parents, as a suspect.
 
-    fingerprints: DNA by (domain, model), on the domain's probes. Centred by the models of that domain in the other fold.
-    margins: of fidelity, of thieves and students.
+    fingerprints: DNA by (domain, model), on the domain's probes. Centred by the models of that domain in the other
+    fold. margins: of fidelity, of thieves and students.
     """
     cases = make_cases(records)
     folds = {cases.models[s]: int(f) for s, f in zip(cases.suspects, cases.folds, strict=True)}
@@ -161,7 +161,8 @@ def fit_theft(
     scale = x.std(0)
     model = LogisticRegression(C=0.3, class_weight="balanced", max_iter=2000).fit(x / scale, y)
     weights = np.append(model.coef_[0] / scale, model.intercept_[0])
-    # of look-alikes alone: a thief without its victim is a poor model that agrees with nobody, and would flatter the null
+    # of look-alikes alone: a thief without its victim is a poor model that agrees with nobody, and would flatter
+    # the null
     away = [float((q.alone @ weights[:-1]).max() + weights[-1]) for q in asked if not q.true.any()]
     null = fit_null(
         away, condition=VICTIM_AWAY, origin="shipped", families=len({q.family for q in asked})

@@ -34,7 +34,8 @@ def fold_cohorts(fingerprints: Sequence[Fingerprint], kind: str) -> dict[str, Co
 def part_matrices(
     fingerprints: Sequence[Fingerprint], cohorts: Mapping[str, Cohort]
 ) -> dict[str, Matrix]:
-    """Scores by part: `weights`, `biases`, `shared values`, `dna noise@1/6` …, `gif mixed@top_logit` …; and two that combine them as verdicts do.
+    """Scores by part: `weights`, `biases`, `shared values`, `dna noise@1/6` …, `gif mixed@top_logit` …; and two
+    that combine them as verdicts do.
 
     Behaviour is centred by the cohort of its space, in `cohorts`.
     """

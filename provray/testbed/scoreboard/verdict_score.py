@@ -102,7 +102,8 @@ def _groups(cases: Cases, records: Sequence[Record]) -> dict[str, npt.NDArray[np
 
 @dataclass(frozen=True)
 class Theft:
-    """count: thieves asked about. first: victims that stand out most. hard: AUC of victims' log-odds against those of the
+    """count: thieves asked about. first: victims that stand out most. hard: AUC of victims' log-odds against those
+    of the
     other models of the domain. open: against the best of them when no victim is indexed. named: share whose victim is
     called one at the default rate."""
 

@@ -1,7 +1,7 @@
 """Whole verdicts scored on a zoo: false discoveries, who is named, which relation, which came first.
 
-What is fitted on one fold answers for the other. An index holds the models of the fold that is asked about, and for large
-sizes strangers beside them.
+What is fitted on one fold answers for the other. An index holds the models of the fold that is asked about, and
+for large sizes strangers beside them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from provray.testbed.scoreboard.metrics import Estimate, share
 SEED = 11
 SIZES = (50, 300, 5000)
 RATES = (0.01, 0.05, 0.1, 0.2)
+
+INDEXED, AWAY = "kin indexed", "kin away"
 
 Ways = Callable[[Fingerprint, Fingerprint], Direction]
 
@@ -67,7 +69,8 @@ def index_of(members: Sequence[Fingerprint]) -> Iterator[Snapshot]:
 class Said:
     """One question and its answer.
 
-    kind: how the suspect was made. setting: `kin indexed` or `kin away`. truth: its parents that are indexed (victims for
+    kind: how the suspect was made. setting: `kin indexed` or `kin away`. truth: its parents that are indexed
+    (victims for
     thieves). named: ancestors, first ones first, each with relation and direction. relatives: what it is said to share
     learned weights with; strangers: those of them that it does not.
     """
@@ -86,56 +89,57 @@ class Said:
     strangers: tuple[str, ...]
 
 
-def ask_all(evidence: Evidence, fdr: float, progress: Callable[[str], None]) -> list[Said]:
-    """Every model of the zoo is asked about twice: against its whole fold, and against the fold without its kin."""
+def ask_fold(
+    evidence: Evidence, fold: int, fdr: float, progress: Callable[[str], None]
+) -> list[Said]:
+    """Every model of a fold is asked about twice: against the whole fold, and against the fold without its kin."""
     found = []
     kin = evidence.pairs.kin
     names = evidence.pairs.models
     numbers = {name: n for n, name in enumerate(names)}
     above = _above(evidence)
-    for fold in (0, 1):
-        inside = [n for n in range(len(names)) if evidence.pairs.folds[n] == fold]
-        fitted = fit_for(evidence, fold)
-        with index_of([evidence.fingerprints[n] for n in inside]) as snapshot:
-            for count, n in enumerate(inside):
-                record = evidence.records[n]
-                relatives = {names[m] for m in inside if kin[n, m]}
-                for setting, away in (
-                    ("kin indexed", {names[n]}),
-                    ("kin away", {names[n]} | relatives),
-                ):
-                    answer = judge(
-                        evidence.fingerprints[n],
-                        snapshot,
-                        leave_out=away,
-                        fdr=fdr,
-                        top_k=100,
-                        calibration=fitted.calibration,
-                        direction_of=fitted.direction_of,
+    inside = [n for n in range(len(names)) if evidence.pairs.folds[n] == fold]
+    fitted = fit_for(evidence, fold)
+    with index_of([evidence.fingerprints[n] for n in inside]) as snapshot:
+        for count, n in enumerate(inside):
+            record = evidence.records[n]
+            relatives = {names[m] for m in inside if kin[n, m]}
+            for setting, away in (
+                (INDEXED, {names[n]}),
+                (AWAY, {names[n]} | relatives),
+            ):
+                answer = judge(
+                    evidence.fingerprints[n],
+                    snapshot,
+                    leave_out=away,
+                    fdr=fdr,
+                    top_k=100,
+                    calibration=fitted.calibration,
+                    direction_of=fitted.direction_of,
+                )
+                claimed = [c.model for c in answer.candidates if c.inherits]
+                ancestors = answer.ancestors
+                found.append(
+                    Said(
+                        names[n],
+                        record.method,
+                        record.relation,
+                        int(evidence.pairs.families[n]),
+                        setting,
+                        tuple(p for p in record.parents if p not in away),
+                        tuple(sorted(above[names[n]] - away)),
+                        answer.verdict,
+                        tuple(
+                            (c.model, c.relation, c.direction.said if c.direction else "")
+                            for c in ancestors
+                        ),
+                        ancestors[0].probability if ancestors else 0.0,
+                        tuple(claimed),
+                        tuple(m for m in claimed if not kin[n, numbers[m]]),
                     )
-                    claimed = [c.model for c in answer.candidates if c.inherits]
-                    ancestors = answer.ancestors
-                    found.append(
-                        Said(
-                            names[n],
-                            record.method,
-                            record.relation,
-                            int(evidence.pairs.families[n]),
-                            setting,
-                            tuple(p for p in record.parents if p not in away),
-                            tuple(sorted(above[names[n]] - away)),
-                            answer.verdict,
-                            tuple(
-                                (c.model, c.relation, c.direction.said if c.direction else "")
-                                for c in ancestors
-                            ),
-                            ancestors[0].probability if ancestors else 0.0,
-                            tuple(claimed),
-                            tuple(m for m in claimed if not kin[n, numbers[m]]),
-                        )
-                    )
-                if count % 50 == 0:
-                    progress(f"fold {fold}: {count} of {len(inside)}")
+                )
+            if count % 50 == 0:
+                progress(f"fold {fold}: {count} of {len(inside)}")
     return found
 
 
@@ -161,69 +165,83 @@ class Discovery:
     power: Estimate
 
 
-def discoveries(
+Outcome = tuple[int, float, str, float, bool, float | None, int]
+"""(size, rate, setting, share of false claims, any false claim, share of ancestors claimed, family)."""
+
+
+def discover_fold(
     evidence: Evidence,
+    fold: int,
     strangers: Sequence[Fingerprint],
     sizes: Sequence[int] = SIZES,
     rates: Sequence[float] = RATES,
     suspects: int = 150,
     progress: Callable[[str], None] = print,
-) -> list[Discovery]:
-    """Measured false discoveries by index size and asked rate, kin indexed and away.
+) -> list[Outcome]:
+    """False discoveries of one fold's suspects by index size and asked rate, kin indexed and away.
 
     An index of a fold is drawn at random from it; beyond the fold's size the other fold joins, then the strangers.
     """
-    generator = np.random.default_rng(SEED)
-    outcomes: dict[tuple[int, float, str], list[tuple[float, bool, float | None, int]]] = {}
+    generator = np.random.default_rng(SEED + fold)
+    outcomes: list[Outcome] = []
     names, kin = evidence.pairs.models, evidence.pairs.kin
     above = _above(evidence)
-    for fold in (0, 1):
-        fitted = fit_for(evidence, fold)
-        inside = generator.permutation(np.flatnonzero(evidence.pairs.folds == fold))
-        outside = np.flatnonzero(evidence.pairs.folds != fold)
-        asked = generator.permutation(inside)[:suspects]
-        for size in sizes:
-            order = [int(n) for n in inside] + [int(n) for n in outside]
-            members = [evidence.fingerprints[n] for n in order] + list(strangers)
-            members = members[:size]
-            held = {m.model for m in members}
-            with index_of(members) as snapshot:
-                for n in asked:
-                    relatives = {names[m] for m in np.flatnonzero(kin[n])}
-                    for setting, away in (
-                        ("kin indexed", {names[n]}),
-                        ("kin away", {names[n]} | relatives),
-                    ):
-                        claims = partial(
-                            _claims, evidence.fingerprints[n], snapshot, away, fitted.calibration
-                        )
-                        ancestors = (above[names[n]] - away) & held
-                        for rate in rates:
-                            claimed = claims(rate)
-                            wrong = claimed - relatives
-                            outcomes.setdefault((len(members), rate, setting), []).append(
-                                (
-                                    len(wrong) / max(len(claimed), 1),
-                                    bool(wrong),
-                                    len(ancestors & claimed) / len(ancestors)
-                                    if ancestors
-                                    else None,
-                                    int(evidence.pairs.families[n]),
-                                )
+    fitted = fit_for(evidence, fold)
+    inside = generator.permutation(np.flatnonzero(evidence.pairs.folds == fold))
+    outside = np.flatnonzero(evidence.pairs.folds != fold)
+    asked = generator.permutation(inside)[:suspects]
+    order = [int(n) for n in inside] + [int(n) for n in outside]
+    whole = [evidence.fingerprints[n] for n in order] + list(strangers)
+    for size in sizes:
+        members = whole[:size]
+        held = {m.model for m in members}
+        with index_of(members) as snapshot:
+            for n in asked:
+                relatives = {names[m] for m in np.flatnonzero(kin[n])}
+                for setting, away in (
+                    (INDEXED, {names[n]}),
+                    (AWAY, {names[n]} | relatives),
+                ):
+                    claims = partial(
+                        _claims, evidence.fingerprints[n], snapshot, away, fitted.calibration
+                    )
+                    ancestors = (above[names[n]] - away) & held
+                    for rate in rates:
+                        claimed = claims(rate)
+                        wrong = claimed - relatives
+                        outcomes.append(
+                            (
+                                len(members),
+                                rate,
+                                setting,
+                                len(wrong) / max(len(claimed), 1),
+                                bool(wrong),
+                                len(ancestors & claimed) / len(ancestors) if ancestors else None,
+                                int(evidence.pairs.families[n]),
                             )
-                progress(f"fold {fold}: {len(members)} models")
+                        )
+            progress(f"fold {fold}: index of {len(members)}")
+    return outcomes
+
+
+def discoveries(outcomes: Sequence[Outcome]) -> list[Discovery]:
+    """By size, rate and setting, with intervals over families."""
+    grouped: dict[tuple[int, float, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        grouped.setdefault(outcome[:3], []).append(outcome)
     return [
         Discovery(
             size,
             rate,
             setting,
-            _mean([o[0] for o in rows], [o[3] for o in rows]),
-            share(np.array([o[1] for o in rows]), np.array([o[3] for o in rows])),
-            _mean(
-                [o[2] for o in rows if o[2] is not None], [o[3] for o in rows if o[2] is not None]
+            share(np.array([o[3] for o in rows]), np.array([o[6] for o in rows])),
+            share(np.array([o[4] for o in rows]), np.array([o[6] for o in rows])),
+            share(
+                np.array([o[5] for o in rows if o[5] is not None]),
+                np.array([o[6] for o in rows if o[5] is not None]),
             ),
         )
-        for (size, rate, setting), rows in sorted(outcomes.items())
+        for (size, rate, setting), rows in sorted(grouped.items())
     ]
 
 
@@ -239,8 +257,3 @@ def _claims(
     tests = max(snapshot.models - len(away & snapshot.names), len(others), 1)
     found = weigh(suspect, others, snapshot, calibration, rate, tests)
     return {c.model for c in found if c.inherits}
-
-
-def _mean(values: Sequence[float], families: Sequence[int]) -> Estimate:
-    """Mean with an interval over families."""
-    return share(np.array(values), np.array(families))
