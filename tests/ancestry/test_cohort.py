@@ -20,6 +20,7 @@ from provray.ancestry.cohort import (
 )
 from provray.ancestry.fingerprint import Fingerprint
 from provray.fingerprints.sketch import unit
+from tests.ancestry.families import base_model, fingerprinted
 from tests.ancestry.rows import axis, make_model, make_row
 
 READOUT = "noise@1"
@@ -68,6 +69,35 @@ def test_models_without_weights_are_families_of_their_own() -> None:
     assert len(set(numbers)) == 4
     assert numbers[3] == numbers[4]
     assert families([]) == []
+
+
+def test_biases_alike_or_a_tensor_in_common_make_a_family() -> None:
+    def model(name: str, matrices: int, biases: np.ndarray) -> Fingerprint:
+        sketches = {"weights": axis(matrices), "biases": biases}
+        return Fingerprint(name, "r1", make_row(name, "weights", sketches))
+
+    a, b, c, d = families(
+        [
+            model("a", 0, axis(9)),
+            model("b", 1, axis(9)),
+            model("c", 2, np.zeros(64)),
+            model("d", 3, np.zeros(64)),  # no biases is nothing in common
+        ]
+    )
+    assert a == b
+    assert len({a, c, d}) == 3
+
+    base, other = base_model(1), base_model(2)
+    renamed = {**other, "tower.weight": base["layer.0.weight"][::-1]}
+    start = {"norm.weight": np.ones(64, np.float32)}
+    first, second, third = families(
+        [
+            fingerprinted("base", {**base, **start}),
+            fingerprinted("holds one", renamed),
+            fingerprinted("stranger", {**base_model(3), **start}),
+        ]
+    )
+    assert first == second != third
 
 
 def test_opposite_weights_are_no_family() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from provray.ancestry.relation import guess_relation
-from provray.fingerprints.settings import WeightsSettings
-from provray.fingerprints.weights import TensorMark, TensorSource, fingerprint_weights
+from provray.fingerprints.weights import TensorMark
+from tests.ancestry.families import fingerprinted
 from tests.ancestry.rows import make_model, marked
 
 Tensors = dict[str, np.ndarray]
@@ -21,15 +21,8 @@ def _tensors(seed: int = 0) -> Tensors:
     return {n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
 
 
-def _model(tensors: Tensors) -> list[TensorMark]:
-    sources = (
-        TensorSource(n, "F32", t.shape, [(t.ravel(), t.tobytes())]) for n, t in tensors.items()
-    )
-    return list(fingerprint_weights(sources, WeightsSettings()).marks)
-
-
 def _guess(child: Tensors, parent: Tensors) -> str:
-    return guess_relation(marked("child", _model(child)), marked("parent", _model(parent)))
+    return guess_relation(fingerprinted("child", child), fingerprinted("parent", parent))
 
 
 def _pruned(tensors: Tensors, share: float) -> Tensors:
@@ -79,13 +72,53 @@ def test_changed_values_alone_are_a_fine_tune() -> None:
     assert _guess(_tuned(_tensors()), _tensors()) == "fine-tune"
     # A child of a pruned or rounded parent did not prune or round.
     assert _guess(_tuned(_pruned(_tensors(), 0.5)), _pruned(_tensors(), 0.5)) == "fine-tune"
-    assert _guess(_rounded(_tensors(), 7), _rounded(_tensors(), 7)) == "fine-tune"
+    assert _guess(_tuned(_rounded(_tensors(), 7)), _rounded(_tensors(), 7)) == "fine-tune"
+
+
+@pytest.mark.parametrize("lossy", [None, 0.5, 7])
+def test_the_same_bits_are_a_copy_and_the_same_values_a_rearrangement(lossy: float | None) -> None:
+    parent = _tensors()
+    if lossy is not None:
+        parent = _pruned(parent, lossy) if lossy < 1 else _rounded(parent, int(lossy))
+    assert _guess(parent, parent) == "copy"
+    order = np.random.default_rng(3).permutation(64)
+    permuted = {
+        **parent,
+        "layer.0.weight": parent["layer.0.weight"][order],
+        "layer.1.weight": np.ascontiguousarray(parent["layer.1.weight"][:, order]),
+    }
+    assert _guess(permuted, parent) == "rearranged"
+
+
+def test_another_head_on_the_same_body_is_a_new_head() -> None:
+    """Of the same name and shape: only its values tell."""
+    retrained = {**_tensors(), "classifier.weight": _tensors(5)["classifier.weight"]}
+    assert _guess(retrained, _tensors()) == "new head"
+    assert _guess({**_tuned(_tensors()), "classifier.weight": retrained["classifier.weight"]},
+                  _tensors()) == "fine-tune"  # fmt: skip
+
+
+def test_fewer_layers_of_the_same_values_were_dropped() -> None:
+    fewer = {n: t for n, t in _tensors().items() if n != "layer.1.weight"}
+    assert _guess(fewer, _tensors()) == "layers dropped"
+    assert _guess(_tensors(), fewer) == "fine-tune"  # it has more, so it did not come by dropping
+
+
+@pytest.mark.parametrize("kept_bits", [16, 13])
+def test_half_precision_is_a_quantisation(kept_bits: int) -> None:
+    """bfloat16 keeps the upper 16 bits, float16 has three more in the mantissa."""
+    mask = np.uint32(0xFFFFFFFF << kept_bits & 0xFFFFFFFF)
+    half = {n: (t.view(np.uint32) & mask).view(np.float32) for n, t in _tensors().items()}
+    assert _guess(half, _tensors()) == "quantised"
+    assert _guess(_tuned(half, 1e-4), half) == "fine-tune"
 
 
 def test_nothing_shared_is_unknown() -> None:
-    parent = marked("parent", _model(_tensors()))
-    renamed = [replace(m, name=f"tower.{m.name}") for m in _model(_tensors())]
-    reshaped = [replace(m, shape=(*m.shape, 1)) for m in _model(_tensors())]
+    row = fingerprinted("parent", _tensors()).weights
+    assert row is not None
+    parent = marked("parent", row.tensors)
+    renamed = [replace(m, name=f"tower.{m.name}") for m in row.tensors]
+    reshaped = [replace(m, shape=(*m.shape, 1)) for m in row.tensors]
     vectors_only = [TensorMark("norm.weight", (64,), "0" * 16, 0.0, 1.0)]
     for marks in (renamed, reshaped, vectors_only, []):
         assert guess_relation(marked("child", marks), parent) == "unknown"

@@ -6,10 +6,20 @@ import numpy as np
 import pytest
 
 from provray.ancestry.cohort import Cohort
-from provray.ancestry.scores import Scores, compare
+from provray.ancestry.fingerprint import Fingerprint
+from provray.ancestry.scores import (
+    BEHAVIOUR,
+    LOWER_HALF,
+    Scores,
+    behaviour_score,
+    compare,
+    compare_all,
+    lower_profile,
+)
 from provray.fingerprints.sketch import cosine
 from provray.fingerprints.space import SpaceMismatch
-from tests.ancestry.rows import axis, make_model
+from tests.ancestry.families import base_model, fingerprinted
+from tests.ancestry.rows import axis, make_model, make_row
 
 
 def _random(seed: int) -> np.ndarray:
@@ -33,6 +43,57 @@ def test_scores_are_cosines_by_readout() -> None:
         abs=1e-6,
     )
     assert scores.gif == pytest.approx({"mixed@f": float(cosine(_random(3), _random(7)))}, abs=1e-6)
+
+
+def test_matrices_and_biases_are_compared_apart() -> None:
+    def model(name: str, matrices: np.ndarray, biases: np.ndarray | None) -> Fingerprint:
+        sketches = {"weights": matrices} | ({} if biases is None else {"biases": biases})
+        return Fingerprint(name, "r1", make_row(name, "weights", sketches))
+
+    ours = model("a", axis(0), axis(1))
+    twin = compare(ours, model("b", axis(0) + axis(2), axis(3)), {})
+    assert twin.weights == pytest.approx(np.sqrt(0.5), abs=1e-6)
+    assert twin.biases == pytest.approx(0, abs=1e-6)
+    # nothing to compare is no score of zero
+    for other in (None, np.zeros(64)):
+        scores = compare(ours, model("b", axis(0), other), {})
+        assert scores.weights == pytest.approx(1)
+        assert scores.biases is None
+    assert compare(ours, model("b", np.zeros(64), axis(1)), {}).weights is None
+
+
+def test_tensors_in_common_are_a_score() -> None:
+    base, other = base_model(1), base_model(2)
+    mixed = {n: (base if n == "layer.0.weight" else other)[n] for n in base}
+    body = sum(t.size for n, t in base.items() if not n.startswith("classifier"))
+    ours = fingerprinted("a", base)
+    assert compare(ours, fingerprinted("b", mixed), {}).shared == pytest.approx(96 * 128 / body)
+    assert compare(ours, fingerprinted("c", other), {}).shared == 0.0
+    assert (
+        compare(ours, make_model("d", ours.weights.vectors[0] if ours.weights else None), {}).shared
+        is None
+    )
+
+
+def test_the_lower_profile_is_the_lowest_and_behaviour_the_mean() -> None:
+    values = dict(zip(LOWER_HALF, (0.9, 0.8, 0.3, 0.5), strict=True))
+    assert lower_profile(Scores(dna={**values, "noise@1": -1.0})) == 0.3
+    assert (
+        lower_profile(Scores(dna={n: v for n, v in values.items() if n != LOWER_HALF[0]})) is None
+    )
+    answers = dict(zip(BEHAVIOUR, (0.2, 0.4, 0.6), strict=True))
+    assert behaviour_score(Scores(dna={**values, **answers})) == pytest.approx(0.4)
+    assert behaviour_score(Scores(dna=answers, gif={"x": 0.8})) == pytest.approx(0.5)
+    assert behaviour_score(Scores(dna=values)) is None
+
+
+def test_many_at_once_are_each_alone() -> None:
+    ours, *others = (
+        make_model(n, _random(i), {"noise@1": _random(i + 30)}) for i, n in enumerate("abcd")
+    )
+    cohorts = {"dna-1": Cohort("dna-1", {"noise@1": 0.1 * _random(99)}, 16, "index")}
+    assert compare_all(ours, others, cohorts) == [compare(ours, o, cohorts) for o in others]
+    assert compare_all(ours, [], cohorts) == []
 
 
 def test_behaviour_is_centred_and_weights_are_not() -> None:

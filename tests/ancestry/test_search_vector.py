@@ -16,6 +16,7 @@ from provray.ancestry.search_vector import (
 )
 from provray.fingerprints.seeds import key_of
 from provray.fingerprints.sketch import count_sketch
+from provray.fingerprints.weights import READOUTS
 from tests.ancestry.rows import axis, make_model, make_row
 
 COHORTS = {
@@ -102,8 +103,16 @@ def test_sketches_shorter_than_a_part_keep_the_vector_its_length() -> None:
     assert float(behaviour_vector(a, cohorts) @ behaviour_vector(a, cohorts)) == pytest.approx(1)
 
 
-def test_weights_are_searched_by_their_own_sketch() -> None:
-    model = make_model("a", axis(3))
-    np.testing.assert_array_equal(weights_vector(model), axis(3).astype(np.float32))
-    assert weights_vector(make_model("b")) is None
-    assert weights_vector(Fingerprint("c", "r1", make_row("c", "weights", status="broken"))) is None
+@pytest.mark.parametrize("readout", READOUTS)
+def test_weights_are_searched_by_their_own_sketches(readout: str) -> None:
+    sketches = {"weights": axis(3), "biases": axis(5)}
+    model = Fingerprint("a", "r1", make_row("a", "weights", sketches))
+    found = weights_vector(model, readout)
+    assert found is not None
+    np.testing.assert_array_equal(found, sketches[readout].astype(np.float32))
+    # a zero sketch says that there was nothing to sketch: it is near to nobody
+    empty = Fingerprint("b", "r1", make_row("b", "weights", {**sketches, readout: np.zeros(64)}))
+    assert weights_vector(empty, readout) is None
+    assert weights_vector(make_model("c"), readout) is None
+    broken = Fingerprint("d", "r1", make_row("d", "weights", status="broken"))
+    assert weights_vector(broken, readout) is None

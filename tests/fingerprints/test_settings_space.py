@@ -23,7 +23,9 @@ from provray.fingerprints.space import (
 DIGEST = "ab" * 32
 # Written out, so that a change of defaults moves models to another space without failing here.
 FIXED = FingerprintSettings(
-    WeightsSettings(dimensions=512, min_elements=64, size_power=0.125),
+    WeightsSettings(
+        dimensions=1024, min_elements=64, size_power=0.125, min_bias_elements=8, bias_power=0.5
+    ),
     DnaSettings(dimensions=256, depths=(0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0)),
     GifSettings(dimensions=512, steps=8, points=4, stratum="mixed", probes=48),
 )
@@ -38,7 +40,7 @@ def _ids(settings: FingerprintSettings) -> dict[str, str]:
 
 
 def test_space_ids_are_frozen() -> None:
-    assert weights_space(FIXED).id == "weights-76c5dbf827f9ddd0"
+    assert weights_space(FIXED).id == "weights-b0201c58f63d6a75"
     assert behaviour_space("dna", FIXED, "image", DIGEST).id == "dna-072e169677775230"
     assert behaviour_space("gif", FIXED, "text", DIGEST).id == "gif-98d8856f586ab7ae"
 
@@ -49,6 +51,8 @@ def test_space_ids_are_frozen() -> None:
         ("weights", {"dimensions": 256}),
         ("weights", {"min_elements": 65}),
         ("weights", {"size_power": 0.25}),
+        ("weights", {"min_bias_elements": 9}),
+        ("weights", {"bias_power": 0.25}),
         ("dna", {"dimensions": 128}),
         ("dna", {"depths": (0.0, 1.0)}),
         ("dna", {"depths": (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 0.99)}),

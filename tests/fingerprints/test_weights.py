@@ -44,7 +44,7 @@ def _fingerprint(
 
 
 def _cosine(a: WeightsFingerprint, b: WeightsFingerprint) -> float:
-    return float(a.vector @ b.vector)
+    return float(a.vectors[0] @ b.vectors[0])
 
 
 def _exact(a: Mapping[str, F32], b: Mapping[str, F32], size_power: float) -> float:
@@ -118,7 +118,7 @@ def test_tensors_of_several_blocks_are_compared_whole() -> None:
 
 def test_strangers_and_twins_of_one_recipe_are_nothing_to_each_other() -> None:
     """Their tensors have the same names, shapes, means (0.3) and spreads: all that a recipe fixes."""
-    prints = [_fingerprint(_network(seed), SIZED).vector for seed in range(40)]
+    prints = [_fingerprint(_network(seed), SIZED).vectors[0] for seed in range(40)]
     others = (np.stack(prints) @ np.stack(prints).T)[np.triu_indices(40, 1)]
     assert np.abs(others).max() < 4.5 / np.sqrt(SIZED.dimensions)
     assert abs(others.mean()) < 0.01
@@ -174,7 +174,7 @@ def test_permuted_neurons_are_not_seen() -> None:
 )
 def test_prefixes_that_wrappers_add_are_not_seen(prefix: str) -> None:
     bare, wrapped = _fingerprint(_network(8)), _fingerprint(_network(8, prefix))
-    np.testing.assert_allclose(wrapped.vector, bare.vector, atol=1e-6)
+    np.testing.assert_allclose(wrapped.vectors[0], bare.vectors[0], atol=1e-6)
     assert wrapped.digest == bare.digest
     assert [m.name for m in wrapped.marks] == [m.name for m in bare.marks]
 
@@ -212,7 +212,7 @@ def test_vectors_and_small_tensors_are_marked_but_do_not_count() -> None:
         "empty.weight": np.zeros((0, 100), np.float32),
     }
     with_extra, without = _fingerprint({**network, **extra}), _fingerprint(network)
-    np.testing.assert_array_equal(with_extra.vector, without.vector)
+    np.testing.assert_array_equal(with_extra.vectors[0], without.vectors[0])
     assert {m.name for m in with_extra.marks} == set(network) | set(extra)
     assert with_extra.digest != without.digest
     assert [m.shape for m in with_extra.marks if m.name == "step"] == [()]
@@ -232,7 +232,7 @@ def test_tables_that_a_library_computes_make_no_kin(name: str) -> None:
     """Every model of a kind holds the same ones: they are in the digest, and in no comparison."""
     table = np.tril(np.ones((200, 200), np.float32))
     ours, theirs = (_fingerprint({**_network(seed), name: table}) for seed in (20, 21))
-    np.testing.assert_array_equal(ours.vector, _fingerprint(_network(20)).vector)
+    np.testing.assert_array_equal(ours.vectors[0], _fingerprint(_network(20)).vectors[0])
     assert abs(_cosine(ours, theirs)) < 4.5 / np.sqrt(PLAIN.dimensions)
     assert ours.digest != _fingerprint(_network(20)).digest
 
@@ -240,7 +240,7 @@ def test_tables_that_a_library_computes_make_no_kin(name: str) -> None:
 def test_integers_are_no_learned_weights() -> None:
     indices = np.arange(40_000, dtype=np.int32).reshape(200, 200)
     with_indices = _fingerprint({**_network(22), "table.index": indices})
-    np.testing.assert_array_equal(with_indices.vector, _fingerprint(_network(22)).vector)
+    np.testing.assert_array_equal(with_indices.vectors[0], _fingerprint(_network(22)).vectors[0])
 
 
 @pytest.mark.parametrize(
@@ -249,14 +249,14 @@ def test_integers_are_no_learned_weights() -> None:
 )
 def test_learned_tables_with_similar_names_count(name: str) -> None:
     table = np.random.default_rng(23).standard_normal((32, 12)).astype(np.float32)
-    assert np.linalg.norm(_fingerprint({name: table}).vector) == pytest.approx(1, abs=1e-6)
+    assert np.linalg.norm(_fingerprint({name: table}).vectors[0]) == pytest.approx(1, abs=1e-6)
 
 
 def test_min_elements_is_the_first_size_that_counts() -> None:
     tensor = {"w": np.random.default_rng(11).standard_normal((8, 8)).astype(np.float32)}
     at, above = (_fingerprint(tensor, WeightsSettings(min_elements=n)) for n in (64, 65))
-    assert np.linalg.norm(at.vector) == pytest.approx(1, abs=1e-6)
-    np.testing.assert_array_equal(above.vector, 0)
+    assert np.linalg.norm(at.vectors[0]) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_array_equal(above.vectors[0], 0)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -1e6])
@@ -264,13 +264,13 @@ def test_constant_tensors_do_not_count(value: float) -> None:
     network = _network(12)
     constant = np.full((400, 300), value, np.float32)
     both = _fingerprint({**network, "constant.weight": constant})
-    np.testing.assert_allclose(both.vector, _fingerprint(network).vector, atol=1e-6)
-    np.testing.assert_array_equal(_fingerprint({"constant.weight": constant}).vector, 0)
+    np.testing.assert_allclose(both.vectors[0], _fingerprint(network).vectors[0], atol=1e-6)
+    np.testing.assert_array_equal(_fingerprint({"constant.weight": constant}).vectors[0], 0)
 
 
 def test_no_tensors_at_all() -> None:
     made = _fingerprint({})
-    np.testing.assert_array_equal(made.vector, np.zeros(512))
+    np.testing.assert_array_equal(made.vectors[0], np.zeros(512))
     assert made.marks == ()
 
 
@@ -371,7 +371,7 @@ def test_merging_is_commutative_and_associative_and_leaves_the_other_alone() -> 
 def test_order_of_tensors_does_not_matter() -> None:
     network = _network(19)
     a, b = _fingerprint(network), _fingerprint(dict(reversed(network.items())))
-    np.testing.assert_allclose(a.vector, b.vector, atol=1e-6)
+    np.testing.assert_allclose(a.vectors[0], b.vectors[0], atol=1e-6)
     assert a.marks == b.marks
 
 

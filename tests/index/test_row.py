@@ -35,7 +35,7 @@ def _full() -> Row:
         vectors=np.random.default_rng(0).standard_normal((2, 5)).astype(np.float32),
         scales=(1.0, float("nan"), 1e-300),
         tensors=(
-            TensorMark("a.weight", (3, 4), "0" * 16, 0.5, 0.25),
+            TensorMark("a.weight", (3, 4), "0" * 16, 0.5, 0.25, 0.75, 3.125),
             TensorMark("b", (), "f", 0, 1),
         ),
         warnings=("first", "second"),
@@ -72,6 +72,15 @@ def test_a_row_without_vectors_comes_back(status: str) -> None:
     row = Row("m", "r", "dna", "s", status=status, reason="why")
     (plain,) = rows_to_table([row]).to_pylist()
     _assert_equal(row_from_plain(plain), row)
+
+
+def test_sizes_and_kurtoses_are_kept_in_single_precision() -> None:
+    """As tensors held in common are looked up by: to the last bit of it."""
+    mark = TensorMark("a", (9,), "f", 0.1, 0.2, 1 / 3, 3 + 1e-12)
+    (plain,) = rows_to_table([Row("m", "r", "weights", "s", tensors=(mark,))]).to_pylist()
+    (back,) = row_from_plain(plain).tensors
+    assert back.rms == float(np.float32(1 / 3)) != mark.rms
+    assert back.kurtosis == 3.0
 
 
 def test_vectors_are_binary_and_the_schema_says_how_to_read_them() -> None:

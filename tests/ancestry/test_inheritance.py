@@ -1,0 +1,171 @@
+"""Inherited weights of one pair: which scores speak, what they are held against, and learned against begun alike."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from provray.ancestry.calibration import Calibration, shipped_calibration
+from provray.ancestry.inheritance import (
+    FEATURES,
+    OTHER,
+    SAME,
+    SAME_START,
+    condition,
+    features,
+    inheritance,
+    pattern,
+    softplus,
+    transformed,
+)
+from provray.ancestry.null import Null, fit_null
+from provray.ancestry.scores import LOWER_HALF, Scores
+from tests.ancestry.rows import axis, make_model
+
+
+def _null(scale: float, origin: str = "shipped") -> Null:
+    """What unrelated pairs score whose cosines are normal."""
+    scores = scale * np.random.default_rng(0).standard_normal(2000)
+    null = fit_null(scores, condition=SAME, origin=origin, families=50)
+    assert null is not None
+    return null
+
+
+def _constant() -> Null:
+    null = fit_null([0.0] * 999, condition=SAME, origin="shipped", families=50)
+    assert null is not None
+    return null
+
+
+NULLS = {
+    ("weights", SAME): _null(0.03),
+    ("biases", SAME): _null(0.05),
+    ("shared", SAME): _constant(),
+    ("lower profile", SAME): _null(0.2),
+}
+MADE = Calibration(
+    {"1110": np.array([0.5, 2.0, 3.0, 0.0, -6.0]), "1111": np.array([0.5, 2.0, 3.0, 1.0, -6.0])},
+    {**NULLS, ("1110", SAME_START): _null(0.5), ("1111", SAME_START): _null(0.5)},
+)
+CHILD = Scores(weights=0.98, biases=0.95, shared=0.3)
+TWIN = Scores(weights=0.9, biases=0.1, shared=0.0)
+STRANGER = Scores(weights=0.01, biases=-0.02, shared=0.0)
+
+
+def test_only_what_was_measured_is_a_feature() -> None:
+    profile = dict(zip(LOWER_HALF, (0.9, 0.4, 0.6, 0.8), strict=True))
+    whole = features(Scores(0.1, 0.2, 0.3, profile))
+    assert whole == {"weights": 0.1, "biases": 0.2, "shared": 0.3, "lower profile": 0.4}
+    assert tuple(whole) == FEATURES
+    assert features(Scores(weights=0.0)) == {"weights": 0.0}
+    assert (
+        features(Scores(dna={LOWER_HALF[0]: 1.0, "noise@1": 1.0})) == {}
+    )  # half a profile is none
+    assert pattern(whole) == "1111"
+    assert pattern(features(Scores(0.1, None, 0.0))) == "1010"
+
+
+def test_a_cosine_counts_by_how_near_it_is_to_one() -> None:
+    assert float(transformed("weights", 0.99)) == pytest.approx(-math.log(0.011))
+    assert float(transformed("biases", 1.0)) == pytest.approx(-math.log(0.001))
+    assert float(transformed("biases", 1.0 + 1e-6)) == pytest.approx(-math.log(0.001))  # rounding
+    grown = transformed("weights", np.linspace(-1, 1, 201))
+    assert np.all(np.diff(grown) > 0)
+    assert float(transformed("shared", 0.7)) == 0.7
+
+
+def test_softplus_keeps_what_is_beyond_doubt_and_flattens_the_rest() -> None:
+    assert softplus(30.0) == pytest.approx(30.0)
+    assert softplus(0.0) == pytest.approx(math.log(2))
+    assert 0 < softplus(-30.0) < 1e-12
+
+
+def test_condition_is_the_architecture() -> None:
+    vit, other = make_model("a", axis(0), model_type="vit"), make_model("b", model_type="vit")
+    assert condition(vit, replace(vit, model="c")) == SAME
+    assert condition(vit, make_model("d", axis(1), model_type="resnet")) == OTHER
+    assert condition(vit, make_model("e", dna={"noise@1": axis(0)}, model_type="vit")) == SAME
+    assert condition(vit, other) == SAME  # nothing known of the other: nothing tells them apart
+
+
+def test_p_shares_is_the_least_p_value_times_how_many_there_are() -> None:
+    found = inheritance(CHILD, SAME, MADE, {})
+    assert found is not None
+    each = {
+        "weights": NULLS["weights", SAME].p_value(0.98),
+        "biases": NULLS["biases", SAME].p_value(0.95),
+        "shared": 1 / 1000,
+    }
+    assert found.p_values == pytest.approx(each)
+    assert found.p_shares == pytest.approx(3 * min(each.values()))
+    assert set(found.nulls) == set(each)
+
+
+def test_log_odds_are_the_weighted_features() -> None:
+    found = inheritance(CHILD, SAME, MADE, {})
+    assert found is not None
+    expected = -0.5 * math.log(0.021) - 2 * math.log(0.051) + 3 * 0.3 - 6
+    assert found.log_odds == pytest.approx(expected)
+    assert found.probability == pytest.approx(1 / (1 + math.exp(-expected)))
+    start = MADE.nulls["1110", SAME_START]
+    assert found.p_start == pytest.approx(start.p_value(float(softplus(expected))))
+
+
+def test_a_common_start_shares_and_is_not_learned() -> None:
+    child, twin, stranger = (inheritance(s, SAME, MADE, {}) for s in (CHILD, TWIN, STRANGER))
+    assert child is not None
+    assert twin is not None
+    assert stranger is not None
+    assert child.p_shares < 1e-6
+    assert twin.p_shares < 1e-6
+    assert stranger.p_shares > 0.05
+    assert child.p_start < 0.01
+    assert twin.p_start > 0.05
+    assert child.log_odds > 0 > twin.log_odds > stranger.log_odds
+
+
+def test_the_shipped_calibration_tells_children_twins_and_strangers_apart() -> None:
+    shipped = shipped_calibration()
+    for profile in (0.95, None):
+        dna = {} if profile is None else dict.fromkeys(LOWER_HALF, profile)
+        child, twin, stranger = (
+            inheritance(replace(s, dna=dna), SAME, shipped, {})
+            for s in (replace(CHILD, weights=0.995, biases=0.99, shared=0.1), TWIN, STRANGER)
+        )
+        assert child is not None
+        assert twin is not None
+        assert stranger is not None
+        assert child.p_start < 0.01
+        assert child.log_odds > 0
+        assert twin.p_shares < 1e-6
+        assert twin.log_odds < 0
+        assert stranger.log_odds < 0
+
+
+def test_the_indexs_own_null_goes_before_the_shipped_one() -> None:
+    wide = _null(0.4, origin="index")
+    found = inheritance(CHILD, SAME, MADE, {("weights", SAME): wide, ("biases", OTHER): wide})
+    assert found is not None
+    assert found.nulls["weights"].origin == "index"
+    assert found.p_values["weights"] == wide.p_value(0.98)
+    assert found.nulls["biases"].origin == "shipped"  # that of another condition is not its own
+
+
+def test_nothing_measured_shows_nothing() -> None:
+    assert inheritance(Scores(), SAME, MADE, {}) is None
+    assert inheritance(Scores(dna={"noise@1": 0.9}), SAME, MADE, {}) is None
+    assert inheritance(CHILD, OTHER, MADE, {}) is None  # no null of this condition
+
+
+def test_without_biases_only_whole_tensors_show_what_was_learned() -> None:
+    """Matrices alone cannot tell a child from a network of the same start."""
+    alike = inheritance(Scores(weights=0.999, shared=0.0), SAME, MADE, {})
+    frozen = inheritance(Scores(weights=0.999, shared=0.6), SAME, MADE, {})
+    assert alike is not None
+    assert frozen is not None
+    assert alike.p_shares < 1e-6
+    assert alike.p_start == 1.0
+    assert frozen.p_start == pytest.approx(1 / 1000)
