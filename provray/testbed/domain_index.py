@@ -40,17 +40,16 @@ def domain_fingerprints(
     """DNA by domain and model, measured where it is missing.
 
     Every classifier is asked about its own domain, models without parents also about the other one of their modality.
+
+    Raises ValueError for a zoo without classifiers of a known domain, MissingAsset where a domain's data are missing.
     """
     table = FingerprintTable.create(zoo / "domain-index")
-    sets = domain_probes(DOMAINS)
+    asked = list(_asked(zoo, read_truth(zoo)))
+    sets = domain_probes({domain for _, domain in asked})
     for probes in sets.values():
         table.keep_probes(probes)
     known = {(row.model, row.probes) for row in table.facts()}
-    left = [
-        (ref, domain)
-        for ref, domain in _asked(zoo, read_truth(zoo))
-        if (ref.model, sets[domain].digest) not in known
-    ]
+    left = [(ref, domain) for ref, domain in asked if (ref.model, sets[domain].digest) not in known]
     if left:
         _measure_all(table, left, workers, progress)
     names = {probes.digest: domain for domain, probes in sets.items()}
@@ -95,15 +94,15 @@ def _measure_all(
                 progress(done, len(left))
 
 
-@lru_cache(maxsize=1)
-def _sets() -> dict[str, ProbeSet]:
-    return domain_probes(DOMAINS)
+@lru_cache(maxsize=len(DOMAINS))
+def _probes(domain: str) -> ProbeSet:
+    return domain_probes({domain})[domain]
 
 
 def _measure(job: tuple[ModelRef, str]) -> Row:
     """The DNA row of one model on one domain."""
     ref, domain = job
-    probes = _sets()[domain]
+    probes = _probes(domain)
     no_gif = FingerprintSettings(gif=GifSettings(stratum="none"))
     made = Fingerprinter(no_gif, {probes.modality: probes.digest}, Compute(threads=1))
     return made.finish(made.behaviour(ref, list(probes.shards())))[0]
