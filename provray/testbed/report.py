@@ -150,6 +150,7 @@ def _printable(result: DemoResult) -> DemoResult:
                 named=name(q.named),
                 candidates=tuple(replace(c, model=visible(c.model)) for c in q.candidates),
                 warnings=tuple(map(visible, q.warnings)),
+                says=visible(q.says),
             )
             for q in result.questions
         ),
