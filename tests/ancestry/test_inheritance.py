@@ -100,7 +100,7 @@ def test_p_shares_is_the_least_p_value_times_how_many_there_are() -> None:
         "shared": 1 / 1000,
     }
     assert found.p_values == pytest.approx(each)
-    assert found.p_shares == pytest.approx(3 * min(each.values()))
+    assert found.p_shares == pytest.approx(3 * min(each.values()), rel=1e-9, abs=0)
     assert set(found.nulls) == set(each)
 
 

@@ -158,6 +158,11 @@ def test_clones_do_not_vouch_for_each_other() -> None:
     assert adjusted([0.004], 100) == pytest.approx([0.4])
 
 
+def test_a_group_counts_by_its_simes_p_value() -> None:
+    """By hand: min(.01 * 2 / 1, .5 * 2 / 2) = .02, of ten tests the best: .2. No member is surer than that."""
+    assert adjusted([0.01, 0.5], 10, [4, 4]) == pytest.approx([0.2, 1.0])
+
+
 def test_a_sure_member_does_not_make_its_family_sure() -> None:
     q = adjusted([1e-9, 0.5, 0.5, 0.9], 10, [0, 0, 0, 1])
     assert q[0] < 1e-6

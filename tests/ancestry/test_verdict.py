@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from provray.ancestry.answer_json import answer_to_json
+from provray.ancestry.calibration import shipped_calibration
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.scores import LOWER_HALF
 from provray.ancestry.snapshot import Snapshot, open_snapshot
-from provray.ancestry.verdict import Answer, copies, judge
+from provray.ancestry.verdict import Answer, copies, judge, weigh
 from provray.fingerprints.space import SpaceMismatch
 from provray.index.table import FingerprintTable
 from provray.probes.build import DEFAULT_DIGESTS
@@ -240,6 +241,18 @@ def test_the_rate_decides(indexed: Opened) -> None:
     assert strict.ancestors == ()
     loose = _ask(SUSPECT, snapshot, fdr=0.5)
     assert [a.model for a in loose.ancestors] == ["lab/base"]
+
+
+def test_a_larger_index_asks_for_more(indexed: Opened) -> None:
+    """Models that were not looked at count as tests too."""
+    snapshot, suspect = indexed(BASE, SIBLING), SUSPECT.fingerprint()
+    others = snapshot.profiles(n.name for n in STRANGERS)
+    q = [
+        [c.q_value for c in weigh(suspect, others, snapshot, shipped_calibration(), 0.05, tests)]
+        for tests in (20, 60)
+    ]
+    assert min(q[0]) < 1
+    assert min(q[1]) > min(q[0])
 
 
 def test_who_is_left_out_is_not_named(indexed: Opened) -> None:

@@ -152,7 +152,7 @@ def test_cosine_is_the_mean_over_lines_by_their_length(power: float) -> None:
         rng = np.random.default_rng(t)
         ours = {
             f"n{t}.{i}.bias": rng.standard_normal(n).astype(np.float32)
-            for i, n in enumerate(LENGTHS)
+            for i, n in enumerate((2000, 16, 16))
         }
         theirs = {n: (b + i * rng.standard_normal(b.size)).astype(np.float32)
                   for i, (n, b) in enumerate(ours.items())}  # fmt: skip
