@@ -147,6 +147,11 @@ def test_plans_hold_what_they_promise() -> None:
     roots = {item.model: item for item in standard if not item.parents}
     for item in roots.values():
         assert item.settings["fold"] in (0, 1)
+    starts = [item for item in roots.values() if item.relation == "same start"]
+    assert len(starts) >= 40, "a null of common starts rests on them"
+    for item in starts:
+        began = roots[item.model.split(" start ")[0]]
+        assert item.settings["fold"] == began.settings["fold"]
     parents = {item.model: item.parents for item in standard}
 
     def tops(model: str) -> set[str]:
