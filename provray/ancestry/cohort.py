@@ -84,8 +84,8 @@ def families(fingerprints: Sequence[Fingerprint]) -> list[int]:
                 family[root(known[a])] = root(known[b])
     first: dict[Content, int] = {}
     for i, f in enumerate(fingerprints):
-        for content in f.contents:
-            family[root(i)] = root(first.setdefault(content, i))
+        for other in {first.setdefault(content, i) for content in f.contents} - {i}:
+            family[root(i)] = root(other)
     return [root(i) for i in range(len(fingerprints))]
 
 

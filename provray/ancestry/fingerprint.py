@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from provray.ancestry.shared_tensors import Content, learned_contents
+from provray.ancestry.shared_tensors import Content, body_size, learned_contents
 from provray.index.row import Row
 
 
@@ -35,6 +35,11 @@ class Fingerprint:
     def contents(self) -> Counter[Content]:
         """What its tensors hold; see `learned_contents`."""
         return Counter() if self.weights is None else learned_contents(self.weights)
+
+    @cached_property
+    def body_size(self) -> int:
+        """How many learned values its body holds."""
+        return body_size(self.contents)
 
     @property
     def declared(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,22 +45,28 @@ class Null:
 
     def p_value(self, score: float) -> float:
         """Probability that an unrelated pair scores this much or more."""
-        return float(self.p_values(np.array([score]))[0])
+        if self.quantiles[-1] == self.quantiles[0]:
+            # nobody ever scored anything but one value: there is no tail to fit, only the count
+            return 1 / (self.pairs + 1) if score > self.quantiles[0] else 1.0
+        if score <= self.edge:
+            return 1.0 - float(np.interp(score, self.quantiles[:-1], LEVELS[:-1]))
+        return (1 - _TAIL) * float(self._beyond((score - self.edge) / self.scale))
 
     def p_values(self, scores: Floats) -> Floats:
         """The same of many scores; 1 for NaN."""
         if self.quantiles[-1] == self.quantiles[0]:
-            # nobody ever scored anything but one value: there is no tail to fit, only the count
             return np.where(scores > self.quantiles[0], 1 / (self.pairs + 1), 1.0)
         # turned round, so that of equal quantiles the lowest level counts: this much *or more*
         below = 1.0 - np.interp(-scores, -self.quantiles[-2::-1], LEVELS[-2::-1])
-        excess = np.maximum(scores - self.edge, 0.0) / self.scale
-        if self.shape < 1e-6:
-            tail = (1 - _TAIL) * np.exp(-excess)
-        else:
-            tail = (1 - _TAIL) * (1 + self.shape * excess) ** (-1 / self.shape)
+        tail = (1 - _TAIL) * self._beyond(np.maximum(scores - self.edge, 0.0) / self.scale)
         found: Floats = np.where(scores > self.edge, tail, below)
         return np.where(np.isnan(scores), 1.0, found)
+
+    def _beyond(self, excess: Any) -> Any:
+        """Share of the tail that lies further out than `excess`, in scales."""
+        if self.shape < 1e-6:
+            return np.exp(-excess)
+        return (1 + self.shape * excess) ** (-1 / self.shape)
 
     def limit(self, p: float) -> float:
         """The score whose p-value is `p`; p above 0, and at most .1."""

@@ -9,6 +9,10 @@ import numpy as np
 
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.lineage import DirectionOf, Edge, build_lineage
+from provray.ancestry.relation import guess_relation
+from provray.ancestry.shared_tensors import shared_values
+
+_SAME_BODY = 0.999
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,13 @@ def place(
             below.setdefault(edge.parent, set()).add(edge.child)
             if edge.child == suspect.model:
                 parents[edge.parent] = edge
+    if not parents and suspect.model not in below:
+        # the same body under another head: nothing shows which came first, but siblings they are not
+        reason = "the bodies are identical; nothing in them says which came first"
+        for r in relatives:
+            if (shared_values(suspect.contents, r.contents) or 0.0) >= _SAME_BODY:
+                how = guess_relation(suspect, r)
+                parents[r.model] = Edge(r.model, suspect.model, how, 0.5, (reason,), False)
     above.setdefault(suspect.model, set()).update(parents)
     ancestors = _reached(suspect.model, above)
     descendants = [m for m in _reached(suspect.model, below) if m not in ancestors]

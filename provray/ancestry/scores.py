@@ -62,7 +62,7 @@ def _pair(
     if a.weights is not None and b.weights is not None:
         require_same(a.weights.space, b.weights.space, what="weights sketches")
         weights, biases = (_cosine(a.weights, b.weights, readout) for readout in READOUTS)
-        shared = shared_values(a.contents, b.contents)
+        shared = shared_values(a.contents, b.contents, min(a.body_size, b.body_size))
     behaviour: dict[str, dict[str, float]] = {"dna": {}, "gif": {}}
     for kind, found in behaviour.items():
         row, theirs = getattr(a, kind), getattr(b, kind)

@@ -28,13 +28,24 @@ def learned_contents(row: Row) -> Counter[Content]:
     return Counter(content for mark in row.tensors if (content := _content(mark)) is not None)
 
 
-def shared_values(ours: Counter[Content], theirs: Counter[Content]) -> float | None:
-    """Share of the smaller body's learned values that stand in tensors of both; None if either has none."""
-    sizes = [sum(content[0] * count for content, count in body.items()) for body in (ours, theirs)]
-    if not min(sizes):
+def body_size(contents: Counter[Content]) -> int:
+    """How many learned values a body holds."""
+    return sum(content[0] * count for content, count in contents.items())
+
+
+def shared_values(
+    ours: Counter[Content], theirs: Counter[Content], smaller: int | None = None
+) -> float | None:
+    """Share of the smaller body's learned values that stand in tensors of both; None if either has none.
+
+    smaller: the size of the smaller body, if it is known.
+    """
+    if smaller is None:
+        smaller = min(body_size(ours), body_size(theirs))
+    if not smaller:
         return None
-    common = sum(content[0] * count for content, count in (ours & theirs).items())
-    return common / min(sizes)
+    common = ours.keys() & theirs.keys()
+    return sum(content[0] * min(ours[content], theirs[content]) for content in common) / smaller
 
 
 _of_body = lru_cache(maxsize=65536)(is_body)

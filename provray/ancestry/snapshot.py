@@ -117,8 +117,7 @@ def open_snapshot(root: Path, spaces: Iterable[str], version: int | None = None)
     if weighed and not weighed & set(spaces):
         raise SpaceMismatch(
             f"the weights in {root} were sketched in the space {', '.join(sorted(weighed))} of another "
-            f"provray: crawl it again; "
-            "only the weights are read anew"
+            "provray: crawl it again"
         )
     members = assemble(row for row in facts if row.space in spaces)
     name = hashlib.sha256("\n".join(spaces).encode()).hexdigest()[:12]

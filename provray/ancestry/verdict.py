@@ -32,6 +32,8 @@ from provray.ancestry.wording import axis_words, behaviour_evidence, verdict_wor
 
 Verdict = Literal["copy", "ancestor", "descendant", "sibling", "related", "none"]
 FDR = 0.05
+NEAREST = 24
+"""Candidates that each search gives at least: by weights, by biases, by behaviour."""
 RELATIVES = 48
 """Relatives that are placed in one lineage with the suspect, the nearest ones."""
 ALIKE = 0.5
@@ -78,7 +80,7 @@ def judge(
         raise ValueError(f"fdr must be above 0 and at most 0.5, got {fdr}")
     calibration = calibration or shipped_calibration()
     left_out = set(leave_out)
-    names = snapshot.candidates(suspect, max(4 * top_k, 32))
+    names = snapshot.candidates(suspect, max(2 * top_k, NEAREST))
     others = {o.model: o for o in snapshot.profiles(n for n in names if n not in left_out)}
     tests = max(snapshot.models - len(left_out), len(others), 1)
     candidates = weigh(suspect, list(others.values()), snapshot, calibration, fdr, tests)

@@ -117,9 +117,9 @@ def verdict_words(
         first = ancestors[0]
         if first.relation == STOLEN:
             return (
-                f"no weights are inherited, but it answers like {first.model} and as no other model: "
-                f"distilled from it or "
-                "stolen through its outputs"
+                "nothing learned is shown to be inherited by weights, but it answers like "
+                f"{first.model} and as no other model: one was distilled from the other, or stolen through its "
+                "outputs, and they do not show which"
             )
         unknown = first.direction is not None and first.direction.said == "unknown"
         late = "; which of the two came first is not shown" if unknown else ""
@@ -127,13 +127,15 @@ def verdict_words(
     if verdict == "descendant":
         return f"it shares learned weights with {_names(of)}, which came after it: a descendant, not an ancestor"
     if verdict == "sibling":
-        return f"it shares learned weights with {_names(of)}: both come from a model that is not indexed"
+        return (
+            f"it shares learned weights with {_names(of)}: both come from a third model, which is not shown to "
+            "be indexed"
+        )
     if verdict == "related" and related:
         if related[0].relation == SHARES:
             return (
                 f"it shares weights with {related[0].model}, but nothing learned is shown to be inherited: "
-                f"perhaps no more "
-                "than the same start"
+                "perhaps no more than the same start"
             )
         return (
             f"it behaves like {related[0].model}, but no inherited weights are shown: distilled, stolen, or "

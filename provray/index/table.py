@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError, SchemaMismatchError, TableNotFoundError
 
 from provray.index.row import SCHEMA, Key, Row, row_from_plain, rows_to_table
 from provray.probes import ProbeSet, read_probes, write_probes
@@ -82,7 +82,12 @@ class FingerprintTable:
             rows = [row for row in rows if known.get(row.key) not in ("ok", row.status)]
         if rows:
             seen = self.version
-            write_deltalake(self._delta, rows_to_table(list(rows)), mode="append")
+            try:
+                write_deltalake(self._delta, rows_to_table(list(rows)), mode="append")
+            except SchemaMismatchError as error:
+                raise BadIndex(
+                    f"the index at {self.root} was made by a provray with other columns; crawl into a new one"
+                ) from error
             self.refresh()
             # Anyone else's commit beside ours holds keys that were not looked at yet.
             self._written = self.version if self.version == seen + 1 else -1
