@@ -49,14 +49,14 @@ class Null:
             # nobody ever scored anything but one value: there is no tail to fit, only the count
             return 1 / (self.pairs + 1) if score > self.quantiles[0] else 1.0
         if score <= self.edge:
-            return 1.0 - float(np.interp(score, self.quantiles[:-1], LEVELS[:-1]))
+            # turned round, so that of equal quantiles the lowest level counts: this much *or more*
+            return 1.0 - float(np.interp(-score, -self.quantiles[-2::-1], LEVELS[-2::-1]))
         return (1 - _TAIL) * float(self._beyond((score - self.edge) / self.scale))
 
     def p_values(self, scores: Floats) -> Floats:
         """The same of many scores; 1 for NaN."""
         if self.quantiles[-1] == self.quantiles[0]:
             return np.where(scores > self.quantiles[0], 1 / (self.pairs + 1), 1.0)
-        # turned round, so that of equal quantiles the lowest level counts: this much *or more*
         below = 1.0 - np.interp(-scores, -self.quantiles[-2::-1], LEVELS[-2::-1])
         tail = (1 - _TAIL) * self._beyond(np.maximum(scores - self.edge, 0.0) / self.scale)
         found: Floats = np.where(scores > self.edge, tail, below)

@@ -113,7 +113,19 @@ def test_siblings_without_their_parent_are_siblings(indexed: Opened) -> None:
     assert answer.verdict == "sibling"
     assert answer.ancestors == ()
     assert _relations(answer) == {"shop/sibling": "sibling", "shop/second": "sibling"}
-    assert "not indexed" in answer.says
+    assert "not shown to be indexed" in answer.says
+
+
+def test_the_same_body_under_another_head_is_no_sibling(indexed: Opened) -> None:
+    """Nothing in identical bodies says which came first: the model that has it is named, and the doubt with it."""
+    head = np.random.default_rng(4).standard_normal((7, 16)).astype(np.float32)
+    reheaded = BASE.named("who/reheaded", {**BASE.tensors, "classifier.weight": head})
+    answer = _ask(reheaded, indexed(BASE, SIBLING))
+    assert answer.verdict == "ancestor"
+    assert answer.ancestors[0].model == "lab/base"
+    assert answer.ancestors[0].relation == "new head"
+    assert answer.ancestors[0].direction is not None
+    assert answer.ancestors[0].direction.said == "unknown"
 
 
 def test_one_relative_alone_leaves_open_which_came_first(indexed: Opened) -> None:
@@ -185,7 +197,7 @@ def test_a_thief_is_named_by_answers_alone(indexed: Opened) -> None:
     assert not answer.ancestors[0].inherits
     assert answer.resemblance is not None
     assert answer.resemblance.p_value <= answer.fdr
-    assert "no weights are inherited" in answer.says
+    assert "nothing learned is shown to be inherited by weights" in answer.says
 
 
 def test_who_learned_the_same_answers_like_many_and_is_no_thief(indexed: Opened) -> None:
