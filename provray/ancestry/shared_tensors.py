@@ -2,7 +2,7 @@
 
 Two tensors of learned values with the same count, root mean square and kurtosis (to float32 precision) hold the same
 values: frozen parts, layers that moved when one was dropped, neurons in another order, float16 kept as float32. Of
-340,197 pairs of unrelated models not one shared any (docs/thresholds.md).
+340,197 pairs of unrelated models not one shared any (docs/verdict.md).
 """
 
 from __future__ import annotations
