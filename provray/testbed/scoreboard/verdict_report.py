@@ -109,6 +109,8 @@ def _rate(hits: Sequence[bool], of: Sequence[Said]) -> Any:
 
 
 def _e(estimate: Mapping[str, float]) -> str:
+    if estimate["count"] == 0:
+        return "–"
     return f"{estimate['value']:.3f} [{estimate['low']:.2f}, {estimate['high']:.2f}]"
 
 
