@@ -201,7 +201,7 @@ def weigh(
                 other.model,
                 other.revision,
                 score,
-                score=round(min(max(rank if inherits else min(alike, 0.5), 0.0), 1.0), 6),
+                score=round(min(max(rank if n in learned else min(alike, 0.5), 0.0), 1.0), 6),
                 probability=shown.probability if shown is not None and n in learned else 0.0,
                 p_value=1.0 if shown is None else max(shown.p_shares, 0.0),
                 q_value=max(q_values[n], learned.get(n, 0.0)),

@@ -30,12 +30,15 @@ def weights_evidence(
         null = found.nulls[name]
         # sharing a start shows in the matrices, and no ancestry in that
         decided = inherits and p_value <= level and name != "weights"
+        limit = null.limit(level)
         listed.append(
             Evidence(
                 "weights",
                 name,
                 values[name],
-                null.limit(level),
+                limit
+                if limit < 1
+                else None,  # no score is that high: it cannot decide alone at this rate
                 p_value,
                 null,
                 decided,
