@@ -18,8 +18,9 @@ import pickle
 import platform
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,7 @@ from provray.testbed.scoreboard.verdicts import (
 )
 
 FDR = 0.05
+ANSWERS = ("answers", "twins", "lineages")
 
 
 def _say(text: str) -> None:
@@ -85,31 +87,30 @@ def _rules(evidence: Evidence, fold: int) -> Rules:
     )
 
 
-def measure(zoo: Path, strangers: Path | None) -> dict[str, Any]:
-    """Every figure, as plain data."""
-    evidence = read_evidence(zoo)
-    others: list[Fingerprint] = []
-    if strangers is not None:
-        table = FingerprintTable.open(strangers)
-        others = assemble(table.rows({row.space for row in table.facts()}))
+def read_strangers(folder: Path | None) -> list[Fingerprint]:
+    """Fingerprints of an index of `benchmarks/strangers.py`."""
+    if folder is None:
+        return []
+    table = FingerprintTable.open(folder)
+    return assemble(table.rows({row.space for row in table.facts()}))
+
+
+@contextmanager
+def processes(evidence: Evidence, strangers: list[Fingerprint]) -> Iterator[ProcessPoolExecutor]:
+    """Two processes that hold these."""
+    with tempfile.TemporaryDirectory() as folder:
+        held = Path(folder, "held")
+        held.write_bytes(pickle.dumps({"evidence": evidence, "strangers": strangers}))
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(2, spawn, initializer=_hold, initargs=(str(held),)) as pool:
+            yield pool
+
+
+def measure(zoo: Path, strangers: Path | None, kept: dict[str, Any]) -> dict[str, Any]:
+    """Every figure, as plain data; whole answers and lineages as in `kept`, if they are there."""
+    evidence, others = read_evidence(zoo), read_strangers(strangers)
     _say(f"{len(evidence.records)} models, {len(others)} strangers")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(
-            2,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_hold,
-            initargs=(f"{folder}/held",),
-        ) as pool,
-    ):
-        Path(folder, "held").write_bytes(pickle.dumps({"evidence": evidence, "strangers": others}))
-        said = [s for part in pool.map(_ask, (0, 1)) for s in part]
-        lineages = dict(zip((0.0, 0.2), pool.map(_lineages, (0.0, 0.2)), strict=True))
-        outcomes = [o for part in pool.map(_discover, (0, 1)) for o in part]
-    _say("scores")
-    error, bins = verdict_score.score_calibration(evidence)
-    ways = direction.score_direction(direction.make_pairs(evidence.fingerprints, evidence.records))
-    found = {
+    found: dict[str, Any] = {
         "protocol": {
             "date": datetime.now(UTC).date().isoformat(),
             "machine": f"{os.cpu_count()} cores, no GPU, {platform.machine()}",
@@ -119,14 +120,26 @@ def measure(zoo: Path, strangers: Path | None) -> dict[str, Any]:
             "data": evidence.digest,
             "fdr": FDR,
         },
+    }
+    with processes(evidence, others) as pool:
+        if kept:
+            found.update({part: kept[part] for part in ANSWERS})
+        else:
+            said = [s for part in pool.map(_ask, (0, 1)) for s in part]
+            found["answers"] = verdict_report.summarise(said)
+            found["twins"] = verdict_report.false_kin(said, evidence)
+            scores = pool.map(_lineages, (0.0, 0.2))
+            found["lineages"] = dict(zip((0.0, 0.2), scores, strict=True))
+        outcomes = [o for part in pool.map(_discover, (0, 1)) for o in part]
+    _say("scores")
+    error, bins = verdict_score.score_calibration(evidence)
+    ways = direction.make_pairs(evidence.fingerprints, evidence.records)
+    found |= {
         "inheritance": verdict_score.score_inheritance(evidence),
         "unseen": verdict_score.score_unseen(evidence),
         "theft": verdict_score.score_theft(evidence.questions),
         "calibration": {"error": error, "bins": bins},
-        "direction": ways,
-        "lineages": lineages,
-        "answers": verdict_report.summarise(said),
-        "twins": verdict_report.false_kin(said, evidence),
+        "direction": direction.score_direction(ways),
         "discoveries": discoveries(outcomes),
     }
     plain: dict[str, Any] = json.loads(json.dumps(found, default=_plain))
@@ -147,9 +160,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("zoo", type=Path)
     parser.add_argument("--strangers", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--keep-answers",
+        action="store_true",
+        help="keep whole answers and lineages of OUT/verdict.json, which take longest",
+    )
     given = parser.parse_args(argv)
-    found = measure(given.zoo, given.strangers)
     given.out.mkdir(parents=True, exist_ok=True)
+    path = given.out / "verdict.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if given.keep_answers else {}
+    found = measure(given.zoo, given.strangers, kept)
     (given.out / "verdict.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     verdict_report.write(found, given.out)
 

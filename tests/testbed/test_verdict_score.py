@@ -10,6 +10,7 @@ import pytest
 from provray.testbed.fitting.calibration import fit_calibration
 from provray.testbed.fitting.verdict import Evidence
 from provray.testbed.scoreboard.verdict_score import (
+    BOOSTED,
     COMPARED,
     THRESHOLDS,
     VERDICT,
@@ -45,8 +46,9 @@ def test_children_outrank_networks_of_the_same_start(evidence: Evidence) -> None
 def test_each_architecture_is_scored_by_fits_without_it(evidence: Evidence) -> None:
     cells = score_unseen(evidence)
     assert set(cells) == {"mlp", "net"}
-    for cell in cells.values():
-        assert (cell.first.count, cell.first.value) == (8, 1.0)
+    for by_score in cells.values():
+        assert set(by_score) == {VERDICT, BOOSTED}
+        assert (by_score[VERDICT].first.count, by_score[VERDICT].first.value) == (8, 1.0)
 
 
 def test_thefts_are_scored_by_margin_and_look_alikes_beside_them(evidence: Evidence) -> None:

@@ -185,6 +185,7 @@ def page(found: Mapping[str, Any]) -> str:
             (
                 "architecture",
                 "children",
+                "score",
                 "AUC, hard strangers",
                 "first",
                 "found at 1 %",
@@ -194,12 +195,14 @@ def page(found: Mapping[str, Any]) -> str:
                 (
                     k,
                     c["first"]["count"],
+                    score,
                     _e(c["hard"]),
                     _e(c["first"]),
                     _e(c["found"]),
                     _e(c["open"]),
                 )
-                for k, c in found["unseen"].items()
+                for k, by_score in found["unseen"].items()
+                for score, c in by_score.items()
             ],
         ),
         "## Whole answers, all of the fold indexed",

@@ -21,8 +21,10 @@ from provray.testbed.scoreboard.cases import Cases, make_cases
 from provray.testbed.scoreboard.metrics import Estimate, Floats, auc, share
 
 VERDICT = "verdict: log-odds of inherited learning"
+BOOSTED = "boosted trees, all scores"
 COMPARED = (
     VERDICT,
+    BOOSTED,
     "fusion, untrained",
     "fusion, logistic",
     "biases",
@@ -69,22 +71,49 @@ def score_inheritance(evidence: Evidence) -> dict[str, dict[str, Cell]]:
         odds = cases.scores(log_odds(evidence.pairs, fit_calibration(evidence.pairs, [1 - fold])))
         whole[cases.of_fold(fold)] = odds[cases.of_fold(fold)]
     scores[VERDICT] = whole
+    scores[BOOSTED] = np.full(cases.asked.shape, -np.inf)
+    for fold in (0, 1):
+        odds = boosted(evidence.pairs, cases, cases.of_fold(1 - fold))
+        scores[BOOSTED][cases.of_fold(fold)] = odds[cases.of_fold(fold)]
     groups = _groups(cases, evidence.records)
     return {name: score_cells(scores[name], cases, groups) for name in COMPARED}
 
 
-def score_unseen(evidence: Evidence) -> dict[str, Cell]:
-    """The verdict's log-odds on each architecture, fitted on all others; white-box children together."""
+def boosted(pairs: Pairs, cases: Cases, suspects: npt.NDArray[np.bool_]) -> Floats:
+    """Log-odds of ancestry by gradient boosting over every score there is, fitted on the questions of these suspects.
+
+    Suspects × candidates. What a heavier provenance classifier makes of the same evidence.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    matrices = [pairs.parts[name] for name in sorted(pairs.parts)]
+    values = np.stack([m[np.ix_(cases.suspects, cases.candidates)] for m in matrices], axis=-1)
+    used = cases.asked & suspects[:, None]
+    model = HistGradientBoostingClassifier(
+        max_iter=100, max_leaf_nodes=8, class_weight="balanced", random_state=0
+    )
+    model.fit(values[used], cases.true[used])
+    odds: Floats = model.decision_function(values.reshape(-1, values.shape[-1]))
+    return odds.reshape(values.shape[:2])
+
+
+def score_unseen(evidence: Evidence) -> dict[str, dict[str, Cell]]:
+    """The verdict's log-odds, and boosted trees, on each architecture, fitted on all others; white-box children
+    together."""
     cases = make_cases(evidence.records)
     groups = {"all": _white_box(cases, evidence.records)}
-    found = {}
+    found: dict[str, dict[str, Cell]] = {}
     for kind in sorted(set(evidence.pairs.types.tolist()) - {""}):
         of_kind = evidence.pairs.types[cases.suspects] == kind
         if (groups["all"] & of_kind).sum() < 8:
             continue
         made = fit_calibration(evidence.pairs, (0, 1), without=kind)
         odds = cases.scores(log_odds(evidence.pairs, made))
-        found[kind] = score_cells(odds, cases, {"all": groups["all"] & of_kind})["all"]
+        trees = boosted(evidence.pairs, cases, ~of_kind)
+        found[kind] = {
+            name: score_cells(scores, cases, {"all": groups["all"] & of_kind})["all"]
+            for name, scores in ((VERDICT, odds), (BOOSTED, trees))
+        }
     return found
 
 
