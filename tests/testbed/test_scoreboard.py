@@ -181,10 +181,11 @@ def test_known_children_outrank_strangers(ray_cluster: None, tmp_path: Path) -> 
     found = board.evaluate(tmp_path / "zoo", workers=2)
     assert found.failed == ()
     assert found.models == len(records)
+    # networks of one start are among the strangers: matrices alone do not tell a pruned child from them
     for score in ("weights", "biases", "lower profile", board.LOGISTIC, board.UNTRAINED):
         cell = found.cells[score]["white-box"]
         assert cell.first.value == 1.0, score
-        assert cell.hard.value > 0.99, score
+        assert cell.hard.value > 0.95, score
     weights = found.cells["weights"]
     assert weights["white-box"].open.value > 0.9
     assert weights["theft"].open.value < 0.9, "weights cannot know a thief"
