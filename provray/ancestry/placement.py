@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from provray.ancestry.direction import LIMIT
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.lineage import DirectionOf, Edge, build_lineage
+from provray.ancestry.matrices import cosines
 from provray.ancestry.relation import guess_relation
 from provray.ancestry.shared_tensors import shared_values
 
 _SAME_BODY = 0.999
+_DETOUR = 0.35
+"""Between a parent (0; children tuned on the same data reach .3) and a sibling of equal step (.5)."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,51 @@ def place(
             if (shared_values(suspect.contents, r.contents) or 0.0) >= _SAME_BODY:
                 how = guess_relation(suspect, r)
                 parents[r.model] = Edge(r.model, suspect.model, how, 0.5, (reason,), False)
+    if not parents and (hub := _hub(suspect, relatives)) is not None:
+        # few relatives leave the lineage undecided; the one that all others lie behind is no sibling
+        came = direction_of(suspect, hub)
+        if came.said == "ancestor" or (
+            (came.said == "unknown" or abs(came.log_likelihood_ratio) <= LIMIT)
+            and (suspect.model not in below)
+        ):
+            known = came.said == "ancestor"
+            how, reason = (
+                guess_relation(suspect, hub),
+                "it lies between this model and the other relatives",
+            )
+            parents[hub.model] = Edge(hub.model, suspect.model, how, 0.5, (reason,), known)
+            for models in below.values():
+                models.discard(hub.model)
+            above.pop(hub.model, None)
+            below.pop(suspect.model, None)
     above.setdefault(suspect.model, set()).update(parents)
     ancestors = _reached(suspect.model, above)
     descendants = [m for m in _reached(suspect.model, below) if m not in ancestors]
     placed = {*ancestors, *descendants}
     siblings = tuple(r.model for r in relatives if r.model not in placed)
     return Placement(parents, tuple(ancestors), tuple(descendants), siblings)
+
+
+def _hub(suspect: Fingerprint, relatives: Sequence[Fingerprint]) -> Fingerprint | None:
+    """The nearest relative, if the way from the suspect to most others leads past it; None for fewer than two
+    relatives.
+
+    Squared distances add up along a lineage: beside a sibling of equal step the detour is a half, beside a parent none.
+    """
+    if len(relatives) < 2:
+        return None
+    members = [suspect, *relatives]
+    apart = 2 - 2 * np.nan_to_num(
+        cosines([m.weights.vector("weights") if m.weights is not None else None for m in members])
+    )
+    order = np.argsort(apart[0, 1:]) + 1
+    nearest, others = int(order[0]), order[1:]
+    detours = [
+        (apart[0, nearest] + apart[nearest, x] - apart[0, x])
+        / (2 * max(min(apart[0, nearest], apart[nearest, x]), 1e-12))
+        for x in others
+    ]
+    return members[nearest] if float(np.median(detours)) <= _DETOUR else None
 
 
 def _reached(start: str, steps: dict[str, set[str]]) -> list[str]:
