@@ -68,7 +68,7 @@ def place(
             if (shared_values(suspect.contents, r.contents) or 0.0) >= _SAME_BODY:
                 how = guess_relation(suspect, r)
                 parents[r.model] = Edge(r.model, suspect.model, how, 0.5, (reason,), False)
-    if not parents and (hub := _hub(suspect, relatives)) is not None:
+    if not parents and (hub := hub_of(suspect, relatives)) is not None:
         # few relatives leave the lineage undecided; the one that all others lie behind is no sibling
         came = direction_of(suspect, hub)
         if came.said == "ancestor" or (
@@ -93,7 +93,7 @@ def place(
     return Placement(parents, tuple(ancestors), tuple(descendants), siblings)
 
 
-def _hub(suspect: Fingerprint, relatives: Sequence[Fingerprint]) -> Fingerprint | None:
+def hub_of(suspect: Fingerprint, relatives: Sequence[Fingerprint]) -> Fingerprint | None:
     """The nearest relative, if the way from the suspect to most others leads past it; None for fewer than two
     relatives.
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from provray.ancestry.direction import direction
-from provray.ancestry.placement import Placement, place
+from provray.ancestry.placement import Placement, hub_of, place
 from tests.ancestry.families import (
     Tensors,
     average,
@@ -116,3 +116,15 @@ def test_nobody_is_its_own_relative() -> None:
 
 def test_without_relatives_there_is_no_place() -> None:
     assert place(fingerprinted("suspect", BASE), [], direction) == Placement({}, (), (), ())
+
+
+def test_the_relative_that_all_others_lie_behind_is_the_hub() -> None:
+    """The way from child to child leads past their parent; siblings lie as far from each other as from the suspect."""
+    suspect = fingerprinted("suspect", tuned(BASE, 9))
+    base, other, third = (fingerprinted(name, FAMILY[name]) for name in ("base", "other", "third"))
+    assert hub_of(suspect, [other, base]) is base
+    assert hub_of(suspect, [third, base, other]) is base
+    assert hub_of(suspect, [other, third]) is None
+    assert hub_of(suspect, [base]) is None, "one relative lies before nobody"
+    root = fingerprinted("suspect", BASE)
+    assert hub_of(root, [other, third]) is None, "its children lie on all sides of a root"
