@@ -17,7 +17,16 @@ import pyarrow as pa
 
 from provray.fingerprints.weights import TensorMark
 
-STATUSES = ("ok", "unsupported", "unsafe", "broken", "crashed", "timeout", "too_large")
+STATUSES = (
+    "ok",
+    "unsupported",
+    "unsafe",
+    "broken",
+    "crashed",
+    "timeout",
+    "too_large",
+    "unavailable",
+)
 
 SCHEMA = pa.schema(
     [

@@ -41,3 +41,9 @@ class TooLargeModel(ModelError):
     """A model above the size the crawl was asked to stay under."""
 
     status = "too_large"
+
+
+class UnavailableModel(ModelError):
+    """A model that its source lists but does not give: gated, private, deleted, renamed, changed, or out of reach."""
+
+    status = "unavailable"

@@ -1,21 +1,36 @@
-"""What a source of models is."""
+"""What a source of models is, and how the files of a remote model are read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from provray.models.errors import ModelError
 
 
 @dataclass(frozen=True)
+class SourceFile:
+    """One file of a remote model at the revision that was listed.
+
+    size: bytes, or -1 where the listing does not say. tag: what must still hold when it is read (an S3 ETag), empty
+    where the revision alone pins the content.
+    """
+
+    name: str
+    size: int = -1
+    tag: str = ""
+
+
+@dataclass(frozen=True)
 class ModelRef:
     """One model at one revision.
 
-    model: its name in the index. location: local directory with its files. revision: content
-    digest. declared: what its card says (`base_model`, `license`, `name`): shown, never used as
-    evidence. problem: why it cannot be read at all; revision is then empty.
+    model: its name in the index. location: local directory with its files, or the URI that `open_reader` reads.
+    revision: commit or content digest. declared: what its card says (`base_model`, `license`, `name`): shown, never
+    used as evidence. problem: why it cannot be read at all; revision may then be empty. files: of a remote model.
+    modified: when it last changed, if the source says so.
     """
 
     model: str
@@ -23,6 +38,13 @@ class ModelRef:
     revision: str
     declared: Mapping[str, Any]
     problem: ModelError | None = None
+    files: tuple[SourceFile, ...] = ()
+    modified: datetime | None = None
+
+    @property
+    def remote(self) -> bool:
+        """Whether its files must be fetched before they can be read."""
+        return "://" in self.location
 
 
 class Source(Protocol):
@@ -30,3 +52,20 @@ class Source(Protocol):
 
     def models(self) -> Iterator[ModelRef]:
         """The models found, each with its revision."""
+
+
+class Reader(Protocol):
+    """Reads the files of one remote model at the revision of its ref.
+
+    Short failures (a lost connection, 429, 5xx) are waited out inside, honouring `Retry-After`. What remains is raised
+    as `UnavailableModel`; a file that is no longer the one that was listed, too.
+    """
+
+    def head(self, file: SourceFile, count: int) -> tuple[bytes, int]:
+        """The first `count` bytes of a file (fewer if it is shorter), and its whole size; one request."""
+
+    def stream(self, file: SourceFile, begin: int, end: int) -> Iterator[bytes]:
+        """Bytes `begin` to `end` in pieces of at most a MiB; goes on where a connection broke off."""
+
+    def close(self) -> None:
+        """Give up connections."""
