@@ -11,10 +11,13 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
-from obstore.store import LocalStore, ObjectStore, S3Config, S3Store
+from obstore.store import LocalStore, ObjectStore, S3Store
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class IndexLocation:
         return S3Store(
             bucket,
             prefix=prefix or None,
-            config=cast(S3Config, {k: v for k, v in settings.items() if v}),
+            config=cast("S3Config", {k: v for k, v in settings.items() if v}),
             client_options={"allow_http": allow_http},
         )
 
