@@ -24,6 +24,8 @@ from hypothesis import settings  # noqa: E402
 
 torch.set_num_threads(1)
 
+pytest_plugins = ["tests.seaweed"]
+
 # The same examples every time and no clock: a test fails because of the code, not because of the day.
 settings.register_profile(
     "provray", deadline=None, derandomize=True, database=None, max_examples=30
