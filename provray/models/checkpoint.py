@@ -24,6 +24,7 @@ from provray.models.files import (
     DEFAULT_LIMITS,
     Limits,
     parse_object,
+    plain_name,
     read_json_object,
     regular_size,
     show,
@@ -242,7 +243,7 @@ def _weight_files(folder: Path, limits: Limits) -> tuple[list[Path], dict[str, s
     for file in weight_map.values():
         if not isinstance(file, str):
             raise BrokenModel(f"{indexes[0]} maps a tensor to {show(file)}, not to a file name")
-        if not _plain_name(file):
+        if not plain_name(file):
             raise UnsafeModel(
                 f"{indexes[0]} points to {show(file)}: "
                 "only plain file names inside the folder are allowed"
@@ -254,10 +255,6 @@ def _weight_files(folder: Path, limits: Limits) -> tuple[list[Path], dict[str, s
         if not (folder / shard).exists():
             raise BrokenModel(f"{indexes[0]} points to {show(shard)}, which is not in the folder")
     return [folder / shard for shard in shards], weight_map
-
-
-def _plain_name(name: str) -> bool:
-    return bool(name) and not name.startswith(".") and not set(name) & set("/\\:\0")
 
 
 def _read_header(path: Path, limits: Limits, room: int) -> Iterator[TensorEntry]:

@@ -47,3 +47,9 @@ class UnavailableModel(ModelError):
     """A model that its source lists but does not give: gated, private, deleted, renamed, changed, or out of reach."""
 
     status = "unavailable"
+
+
+class SlowModel(ModelError):
+    """A model that takes longer than the time limit."""
+
+    status = "timeout"

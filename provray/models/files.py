@@ -98,6 +98,11 @@ def regular_size(path: Path) -> int:
     return status.st_size
 
 
+def plain_name(name: str) -> bool:
+    """Whether a file name that a stranger wrote stays inside its folder: no separator, no leading dot."""
+    return bool(name) and not name.startswith(".") and not set(name) & set("/\\:\0")
+
+
 def show(value: Any) -> str:
     """A value from a file, shortened for a message."""
     text = repr(value)

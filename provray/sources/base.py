@@ -10,6 +10,10 @@ from typing import Any, Protocol
 from provray.models.errors import ModelError
 
 
+class SourceError(ValueError):
+    """A source that cannot be listed: out of reach, refused, or not there."""
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """One file of a remote model at the revision that was listed.

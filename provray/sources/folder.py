@@ -9,26 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from provray.models.checkpoint import INDEX_SUFFIX
 from provray.models.errors import BrokenModel, ModelError
 from provray.models.files import MIB
 from provray.sources.base import ModelRef
+from provray.sources.wanted import CARD, counts
 
-_NAMED = frozenset(
-    {
-        "config.json",
-        "preprocessor_config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab.txt",
-        "vocab.json",
-        "merges.txt",
-    }
-)
-_SUFFIXES = (".safetensors", INDEX_SUFFIX, ".model")
-_CARD = "README.md"
 _CARD_KEYS = {
     "base_model": "base_model",
     "license": "license",
@@ -78,11 +63,7 @@ def folder_revision(folder: Path) -> str:
         BrokenModel: a file cannot be read.
     """
     digest = hashlib.sha256()
-    names = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.name in _NAMED or path.name.endswith(_SUFFIXES)
-    )
+    names = sorted(path.name for path in folder.iterdir() if counts(path.name))
     for name in names:
         path = folder / name
         if not path.is_file():
@@ -105,7 +86,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     Only plain top-level values and lists of a front matter within the first MiB are understood;
     anything else is left out, since nothing here counts as evidence.
     """
-    path = folder / _CARD
+    path = folder / CARD
     try:
         if not path.is_file():
             return {}
