@@ -16,10 +16,10 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of a remote model at the revision that was listed.
+    """One file of a model at the revision that was listed.
 
-    size: bytes, or -1 where the listing does not say. tag: what must still hold when it is read (an S3 ETag), empty
-    where the revision alone pins the content.
+    size: bytes, or -1 where the listing does not say. tag: what must still hold when it is read (an S3 ETag; of a local
+    file its modification time and inode), empty where the revision alone pins the content.
     """
 
     name: str

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from provray.models.errors import BrokenModel, ModelError
 from provray.models.files import MIB
-from provray.sources.base import ModelRef
+from provray.sources.base import ModelRef, SourceFile
 from provray.sources.wanted import CARD, counts
 
 _CARD_KEYS = {
@@ -26,11 +28,13 @@ class FolderSource:
     """Every directory below `root`, at any depth, with a `config.json` and a `*.safetensors` file.
 
     A model's name is its path below `root`; if `root` is itself a model, its directory name. Hidden
-    directories and links to directories are not followed.
+    directories and links to directories are not followed. since: only models with a file that counts changed then or
+    later, with a time zone. Raises ValueError if `root` is no directory.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, since: datetime | None = None) -> None:
         self.root = Path(root).expanduser()
+        self.since = since
         if not self.root.is_dir():
             raise ValueError(f"{root} is not a directory: name a folder that holds models")
 
@@ -38,13 +42,29 @@ class FolderSource:
         """The models sorted by path. A folder that cannot be read is listed with its problem."""
         folders = sorted(self._folders(), key=lambda path: path.relative_to(self.root).parts)
         for folder in folders:
-            relative = folder.relative_to(self.root).as_posix()
-            name = self.root.resolve().name if relative == "." else relative
-            try:
-                revision, problem = folder_revision(folder), None
-            except ModelError as error:
-                revision, problem = "", error
-            yield ModelRef(name, str(folder.resolve()), revision, read_card(folder), problem)
+            ref = self._listed(folder)
+            if ref is not None:
+                yield ref
+
+    def _listed(self, folder: Path) -> ModelRef | None:
+        relative = folder.relative_to(self.root).as_posix()
+        name = self.root.resolve().name if relative == "." else relative
+        files: tuple[SourceFile, ...] = ()
+        modified = None
+        try:
+            # Looked at before they are read, so that a change in between is seen by `changed_since`.
+            found = {path.name: _stat(path) for path in _counted(folder)}
+            if not found:
+                raise BrokenModel("its files were removed while it was listed")
+            files = tuple(_source_file(file, status) for file, status in found.items())
+            modified = datetime.fromtimestamp(max(s.st_mtime for s in found.values()), UTC)
+            if self.since is not None and modified < self.since:
+                return None
+            revision, problem = folder_revision(folder), None
+        except ModelError as error:
+            revision, problem = "", error
+        location = str(folder.resolve())
+        return ModelRef(name, location, revision, read_card(folder), problem, files, modified)
 
     def _folders(self) -> Iterator[Path]:
         for directory, folders, files in os.walk(self.root, followlinks=False):
@@ -63,20 +83,60 @@ def folder_revision(folder: Path) -> str:
         BrokenModel: a file cannot be read.
     """
     digest = hashlib.sha256()
-    names = sorted(path.name for path in folder.iterdir() if counts(path.name))
-    for name in names:
-        path = folder / name
-        if not path.is_file():
-            raise BrokenModel(
-                f"{name} is not a readable file (a directory, a device or a dangling link)"
-            )
+    for path in _counted(folder):
+        _stat(path)
         try:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").digest()
         except OSError as error:
-            raise BrokenModel(f"{name} cannot be read: {error.strerror}") from None
-        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + content)
+            raise BrokenModel(f"{path.name} cannot be read: {error.strerror}") from None
+        digest.update(path.name.encode("utf-8", "surrogateescape") + b"\0" + content)
     return digest.hexdigest()
+
+
+def changed_since(ref: ModelRef) -> str | None:
+    """Name of the first file of a local model that is no longer what was listed: changed, replaced, removed or added.
+
+    None if all are, or if the listing says nothing of its files. A file counts as changed if its size, its
+    modification time or its inode did; nothing is read.
+    """
+    if not ref.files:
+        return None
+    listed = {file.name: file for file in ref.files}
+    try:
+        now = {path.name: path for path in _counted(Path(ref.location))}
+    except ModelError:
+        return ref.files[0].name
+    for name in sorted(listed.keys() | now.keys()):
+        try:
+            if name not in now or _source_file(name, _stat(now[name])) != listed.get(name):
+                return name
+        except ModelError:
+            return name
+    return None
+
+
+def _counted(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if counts(path.name))
+    except OSError as error:
+        raise BrokenModel(f"the folder cannot be read: {error.strerror}") from None
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        status = path.stat()
+    except OSError:
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):
+        raise BrokenModel(
+            f"{path.name} is not a readable file (a directory, a device or a dangling link)"
+        )
+    return status
+
+
+def _source_file(name: str, status: os.stat_result) -> SourceFile:
+    return SourceFile(name, status.st_size, f"{status.st_mtime_ns}-{status.st_ino}")
 
 
 def read_card(folder: Path) -> dict[str, Any]:

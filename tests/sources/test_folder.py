@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from provray.models.errors import BrokenModel
-from provray.sources import FolderSource, open_source
-from provray.sources.folder import folder_revision, read_card
+from provray.sources import FolderSource, ModelRef, open_source
+from provray.sources.folder import changed_since, folder_revision, read_card
 
 
 def model(folder: Path, weights: bytes = b"w", **files: str) -> Path:
@@ -99,6 +101,80 @@ def test_links_to_files_are_followed(tmp_path: Path) -> None:
     assert folder_revision(folder) == before
 
 
+def test_modified_is_the_newest_change_of_a_file_that_counts(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m", README__md="x")
+    os.utime(folder / "config.json", (1_000_000, 1_000_000))
+    os.utime(folder / "model.safetensors", (2_000_000, 2_000_000))
+    (ref,) = FolderSource(tmp_path).models()
+    assert ref.modified == datetime.fromtimestamp(2_000_000, UTC)
+    assert [(file.name, file.size) for file in ref.files] == [
+        ("config.json", 2),
+        ("model.safetensors", 1),
+    ]
+
+
+def test_since_leaves_out_what_did_not_change_from_then_on(tmp_path: Path) -> None:
+    for name, seconds in (("old", 1_000_000), ("edge", 2_000_000), ("new", 3_000_000)):
+        for file in model(tmp_path / name).iterdir():
+            os.utime(file, (seconds, seconds))
+    since = datetime.fromtimestamp(2_000_000, UTC)
+    found = [ref.model for ref in open_source(str(tmp_path), since=since).models()]
+    assert found == ["edge", "new"]
+
+
+def listed(folder: Path) -> ModelRef:
+    (ref,) = FolderSource(folder).models()
+    return ref
+
+
+def test_a_model_that_stayed_as_listed_has_not_changed(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m", README__md="x")
+    ref = listed(folder)
+    (folder / "README.md").write_text("another card")
+    (folder / "notes.txt").write_text("not of the model")
+    assert changed_since(ref) is None
+
+
+def test_a_file_that_is_not_what_was_listed_is_named(tmp_path: Path) -> None:
+    def rewritten(folder: Path) -> None:
+        weights = folder / "model.safetensors"
+        weights.write_bytes(b"x")
+        os.utime(weights, ns=(1, weights.stat().st_mtime_ns + 1))
+
+    def replaced(folder: Path) -> None:
+        weights = folder / "model.safetensors"
+        before = weights.stat()
+        (folder / "new").write_bytes(b"x")
+        os.utime(folder / "new", ns=(before.st_atime_ns, before.st_mtime_ns))
+        (folder / "new").replace(weights)
+
+    def removed(folder: Path) -> None:
+        (folder / "model.safetensors").unlink()
+
+    def made_a_directory(folder: Path) -> None:
+        removed(folder)
+        (folder / "model.safetensors").mkdir()
+
+    def added(folder: Path) -> None:
+        (folder / "model-2.safetensors").write_bytes(b"w")
+
+    changes = [rewritten, replaced, removed, made_a_directory, added]
+    names = []
+    for number, change in enumerate(changes):
+        folder = model(tmp_path / str(number))
+        ref = listed(folder)
+        change(folder)
+        names.append(changed_since(ref))
+    assert names == ["model.safetensors"] * 4 + ["model-2.safetensors"]
+
+
+def test_a_model_whose_folder_is_gone_has_changed(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m")
+    ref = listed(folder)
+    shutil.rmtree(folder)
+    assert changed_since(ref) == "config.json"
+
+
 @pytest.mark.parametrize(
     ("card", "declared"),
     [
@@ -134,8 +210,7 @@ def test_cards_that_cannot_be_read(tmp_path: Path) -> None:
 def test_sources_by_uri(tmp_path: Path) -> None:
     model(tmp_path / "m")
     assert [ref.model for ref in open_source(f"file://{tmp_path}").models()] == ["m"]
-    for uri in ("hf://org/model", "s3://bucket/prefix", "https://host/x"):
-        with pytest.raises(ValueError, match="not supported yet by this version"):
-            open_source(uri)
+    with pytest.raises(ValueError, match="https:// is not read"):
+        open_source("https://host/x")
     with pytest.raises(ValueError, match="is not a directory"):
         open_source(str(tmp_path / "absent"))
