@@ -33,8 +33,8 @@ class ModelRef:
 
     model: its name in the index. location: local directory with its files, or the URI that `open_reader` reads.
     revision: commit or content digest. declared: what its card says (`base_model`, `license`, `name`): shown, never
-    used as evidence. problem: why it cannot be read at all; revision may then be empty. files: of a remote model.
-    modified: when it last changed, if the source says so.
+    used as evidence. problem: why it cannot be read at all; revision may then be empty. files: what is fetched of a
+    remote model, what counts of a local one. modified: when it last changed, if the source says so.
     """
 
     model: str
