@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 STRATA = ("natural", "mixed", "noise")
 """Parts of a probe set: real inputs, mixtures of real inputs, and noise."""
+
+
+ADDED_LATER: Mapping[str, bool] = {"added later": True}
+"""Metadata of a setting that spaces were named without: at its default, which changes no number, it is no part of
+a space's name, so that indexes from before it keep theirs."""
 
 
 def _power_of_two(name: str, value: int) -> None:
@@ -18,16 +24,23 @@ class WeightsSettings:
     """Weights sketch. `dimensions`: sketch length, a power of two. Tensors of fewer than `min_elements`
     values are left out; a tensor of n values is scaled by n ** `size_power` before it is added, so
     that large tensors count more than small ones but do not drown them. `min_bias_elements`, `bias_power`: the same for
-    biases and gains, which are short: there every value counts alike, or chance in the shortest would show."""
+    biases and gains, which are short: there every value counts alike, or chance in the shortest would show. `sample`:
+    at most so many blocks of each tensor are read (`provray.fingerprints.sample`), 0 for all of them. Raises ValueError
+    for a length that is no power of two and for a sample below 0."""
 
     dimensions: int = 1024
     min_elements: int = 64
     size_power: float = 0.125
     min_bias_elements: int = 8
     bias_power: float = 0.5
+    sample: int = field(default=0, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         _power_of_two("weights dimensions", self.dimensions)
+        if self.sample < 0:
+            raise ValueError(
+                f"sample must be a number of blocks, or 0 for all of them, got {self.sample}"
+            )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from provray.fingerprints.settings import FingerprintSettings
@@ -41,7 +41,12 @@ class Space:
 
 
 def _canonical(settings: Any) -> str:
-    return json.dumps(asdict(settings), sort_keys=True, separators=(",", ":"))
+    """Settings as JSON, sorted by name. One that was added later is left out at its default (`ADDED_LATER`)."""
+    written = asdict(settings)
+    for setting in fields(settings):
+        if "added later" in setting.metadata and written[setting.name] == setting.default:
+            del written[setting.name]
+    return json.dumps(written, sort_keys=True, separators=(",", ":"))
 
 
 def weights_space(settings: FingerprintSettings) -> Space:

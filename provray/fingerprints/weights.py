@@ -7,11 +7,15 @@ A second sketch holds the biases and gains: they start at a constant, so all tha
 learned, where shared matrices may be no more than the same random start. Beside them: digests of every tensor
 (exact copies, frozen parts), how many zeros and how many different values a tensor holds (pruning and quantisation
 leave marks there), and its size and kurtosis (training moves both).
+
+Of large tensors a sample of blocks can stand for the whole (`WeightsSettings.sample`); all of the above is then said of
+the sample, and a model of which anything was left out has no digest of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from provray.fingerprints.sample import block_count, chosen_blocks
 from provray.fingerprints.seeds import key_of
 from provray.fingerprints.settings import WeightsSettings
 from provray.fingerprints.sketch import BLOCK, BlockSketcher, unit
@@ -61,7 +66,8 @@ def normalised_name(name: str) -> str:
 class TensorMark:
     """What is kept of one tensor: normalised name, shape, digest of its bytes (16 hex digits), share of exact
     zeros, share of different values among the non-zero ones of a few rows (1 = all differ), root mean square of its
-    values, and their kurtosis about zero (3 for a normal distribution, 0 for an empty tensor)."""
+    values, and their kurtosis about zero (3 for a normal distribution, 0 for an empty tensor). Of a sampled tensor, all
+    but name and shape are those of the sample."""
 
     name: str
     shape: tuple[int, ...]
@@ -126,7 +132,11 @@ class TensorState:
         self.count += other.count
 
     def finish(self, size_power: float) -> npt.NDArray[np.float64]:
-        """Sketch of (tensor - mean) / |tensor - mean| * n ** size_power. Shape (dimensions,)."""
+        """Sketch of (tensor - mean) / |tensor - mean| * n ** size_power. Shape (dimensions,).
+
+        Mean and norm are those of the blocks that were added; n is the size of the whole tensor, so that sampled ones
+        weigh among the others as they would whole.
+        """
         if not self.count:
             return np.zeros(self.dimensions)
         mean = self.total / self.count
@@ -134,7 +144,7 @@ class TensorState:
         # A constant tensor has nothing to compare; rounding must not turn it into a direction.
         if norm <= 1e-7 * np.sqrt(self.squares) or norm == 0:
             return np.zeros(self.dimensions)
-        return (self.values - mean * self.ones) / norm * float(self.count) ** size_power
+        return (self.values - mean * self.ones) / norm * float(math.prod(self.shape)) ** size_power
 
     def mark(self, digest: str, distinct: float) -> TensorMark:
         """What is kept of the tensor beside its sketch."""
@@ -155,7 +165,7 @@ class TensorState:
 class WeightsFingerprint:
     """`vectors`: unit-norm float32 of shape (2, dimensions), in the order of `READOUTS`; a row is zero if no tensor
     counts for it. `marks`: one per tensor. `digest`: SHA-256 over names, types, shapes and bytes of all tensors,
-    equal for bit-identical weights."""
+    equal for bit-identical weights; empty if anything was left out, since a sample cannot show that."""
 
     vectors: npt.NDArray[np.float32]
     marks: tuple[TensorMark, ...]
@@ -165,7 +175,8 @@ class WeightsFingerprint:
 @dataclass(frozen=True)
 class TensorSource:
     """One tensor as the sketch reads it. `blocks` yields (float32 values, raw bytes) of at most `BLOCK`
-    values each, in row-major order. `dtype`: safetensors' name (`F32`, `BF16`, `I64` ...)."""
+    values each, in row-major order: the blocks of `chosen_blocks` and no others. `dtype`: safetensors' name (`F32`,
+    `BF16`, `I64` ...)."""
 
     name: str
     dtype: str
@@ -193,46 +204,76 @@ def is_head(name: str) -> bool:
 def fingerprint_weights(
     tensors: Iterable[TensorSource], settings: WeightsSettings
 ) -> WeightsFingerprint:
-    """Weights fingerprint of a stream of tensors, in memory bounded by one block and the marks."""
+    """Weights fingerprint of a stream of tensors, in memory bounded by one block and the marks.
+
+    Raises ValueError for a tensor whose blocks are not those that these settings choose.
+    """
     sketcher = BlockSketcher(settings.dimensions)
     sketches = np.zeros((len(READOUTS), settings.dimensions))
     marks: list[TensorMark] = []
     identity: list[str] = []
+    complete = True
     for tensor in tensors:
         state = TensorState(normalised_name(tensor.name), tensor.shape, settings.dimensions)
         digest = hashlib.sha256()
-        rows = _RowSampler(tensor.shape)
+        numbers = chosen_blocks(tensor.shape, settings.sample)
+        rows = _RowSampler(tensor.shape, numbers)
         matrix = len(tensor.shape) >= 2
         least = settings.min_elements if matrix else settings.min_bias_elements
         counts = is_learned(tensor) and np.prod(tensor.shape) >= least
-        for number, (values, raw) in enumerate(tensor.blocks):
+        blocks = iter(tensor.blocks)
+        for number, (values, raw) in zip(numbers, blocks, strict=False):
             digest.update(raw)
             rows.add(values, number * BLOCK)
             if counts:
                 state.add(values, number, sketcher)
             else:
                 state.count_values(values)
+        if state.count != _values_in(numbers, tensor.shape) or next(blocks, None) is not None:
+            raise ValueError(
+                f"the blocks of {tensor.name} are not the {len(numbers)} of {block_count(tensor.shape)} that "
+                f"sample {settings.sample} chooses: read those of chosen_blocks(shape, sample), in order"
+            )
+        complete = complete and len(numbers) == block_count(tensor.shape)
         if counts:
             power = settings.size_power if matrix else settings.bias_power
             sketches[0 if matrix else 1] += state.finish(power)
         marks.append(state.mark(digest.hexdigest()[:16], rows.distinct()))
         identity.append(f"{state.name}|{tensor.dtype}|{tensor.shape}|{digest.hexdigest()}")
-    whole = hashlib.sha256("\n".join(sorted(identity)).encode()).hexdigest()
+    whole = hashlib.sha256("\n".join(sorted(identity)).encode()).hexdigest() if complete else ""
     return WeightsFingerprint(
         unit(sketches).astype(np.float32), tuple(sorted(marks, key=lambda m: m.name)), whole
     )
 
 
+def _values_in(numbers: Sequence[int], shape: Sequence[int]) -> int:
+    """How many values these blocks of a tensor hold."""
+    size = math.prod(shape)
+    return sum(min(BLOCK, size - number * BLOCK) for number in numbers)
+
+
 class _RowSampler:
     """Counts different values in a few evenly spaced rows: rounding to a lattice is done per row or per tensor,
-    so a row of an int8 tensor shows at most 255 values whatever its scale."""
+    so a row of an int8 tensor shows at most 255 values whatever its scale. Of a sampled tensor, rows that begin in the
+    blocks `numbers`."""
 
-    def __init__(self, shape: Sequence[int]) -> None:
+    def __init__(self, shape: Sequence[int], numbers: Sequence[int]) -> None:
         rows = shape[0] if len(shape) >= 2 else 1
-        self.width = int(np.prod(shape[1:])) if len(shape) >= 2 else int(np.prod(shape))
-        step = max(rows // _SAMPLED_ROWS, 1)
-        self.starts = [row * self.width for row in range(0, rows, step)][:_SAMPLED_ROWS]
+        self.width = math.prod(shape[1:]) if len(shape) >= 2 else math.prod(shape)
+        if len(numbers) == block_count(shape):
+            step = max(rows // _SAMPLED_ROWS, 1)
+            starts = [row * self.width for row in range(0, rows, step)][:_SAMPLED_ROWS]
+        else:
+            spread = (len(numbers) * BLOCK * k // _SAMPLED_ROWS for k in range(_SAMPLED_ROWS))
+            starts = sorted({self._row_from(numbers[p // BLOCK], p % BLOCK) for p in spread})
+        self.starts = starts
         self.shares: list[float] = []
+
+    def _row_from(self, number: int, offset: int) -> int:
+        """Where the next row begins from a place in a block on; the place itself if none does in that block."""
+        place = number * BLOCK + offset
+        begin = -(-place // self.width) * self.width
+        return begin if begin < (number + 1) * BLOCK else place
 
     def add(self, values: npt.NDArray[np.float32], offset: int) -> None:
         """Look at the sampled rows that lie in these values (the part of a row that this block holds)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ __all__ = [
     "TensorEntry",
     "iter_blocks",
     "iter_bytes",
+    "iter_tensor",
     "open_checkpoint",
 ]
 
@@ -161,45 +162,62 @@ def open_checkpoint(folder: Path, limits: Limits = DEFAULT_LIMITS) -> Checkpoint
     return Checkpoint(folder, tuple(files), tuple(tensors[name] for name in sorted(tensors)))
 
 
-def iter_bytes(entry: TensorEntry, nbytes: int) -> Iterator[memoryview]:
+def iter_bytes(
+    entry: TensorEntry, nbytes: int, numbers: Iterable[int] | None = None
+) -> Iterator[memoryview]:
     """Yield a tensor's raw bytes in pieces of at most `nbytes`; each piece is overwritten by the
     next one.
 
+    numbers: which pieces, counted from 0, and in which order; None for all of them. No byte of
+    another piece is read.
+
     Raises:
         BrokenModel: the file ends early (it changed after the checks).
+        ValueError: the tensor has no piece of such a number.
     """
     if nbytes < 1:
         raise ValueError(f"nbytes must be at least 1, not {nbytes}")
-    left = entry.nbytes
-    buffer = memoryview(bytearray(min(nbytes, max(left, 1))))
+    pieces = -(-entry.nbytes // nbytes)
+    buffer = memoryview(bytearray(min(nbytes, entry.nbytes)))
     with entry.file.open("rb", buffering=0) as file:
-        file.seek(entry.begin)
-        while left:
-            piece = buffer[: min(nbytes, left)]
+        for number in range(pieces) if numbers is None else numbers:
+            if not 0 <= number < pieces:
+                raise ValueError(
+                    f"tensor {show(entry.name)} has {pieces} pieces of {nbytes} bytes, "
+                    f"and no number {number}: count from 0"
+                )
+            begin = number * nbytes
+            piece = buffer[: min(nbytes, entry.nbytes - begin)]
+            file.seek(entry.begin + begin)
             filled = 0
             while filled < len(piece):
                 got = file.readinto(piece[filled:])
                 if not got:
                     raise BrokenModel(f"{entry.file.name} ended inside tensor {show(entry.name)}")
                 filled += got
-            left -= len(piece)
             yield piece
 
 
-def iter_tensor(entry: TensorEntry, elements: int) -> Iterator[tuple[np.ndarray, memoryview]]:
+def iter_tensor(
+    entry: TensorEntry, elements: int, numbers: Iterable[int] | None = None
+) -> Iterator[tuple[np.ndarray, memoryview]]:
     """Yield a tensor in storage order as (float32 values, raw bytes) of at most `elements` values
     each.
+
+    numbers: which of these blocks, counted from 0; None for all of them. The others are not read,
+    so what they hold is neither known nor checked.
 
     Memory stays bounded by a few blocks whatever the tensor's size; raw bytes are overwritten by
     the next block. Integers and booleans become floats.
 
     Raises:
         BrokenModel: a value is NaN or infinite (as float32), or the file ends early.
+        ValueError: the tensor has no block of such a number.
     """
     if elements < 1:
         raise ValueError(f"elements must be at least 1, not {elements}")
     decode = _decoder(entry.dtype)
-    for piece in iter_bytes(entry, elements * ITEM_BYTES[entry.dtype]):
+    for piece in iter_bytes(entry, elements * ITEM_BYTES[entry.dtype], numbers):
         with np.errstate(over="ignore", invalid="ignore"):
             block = decode(piece)
         if not np.isfinite(block).all():

@@ -53,6 +53,7 @@ def test_space_ids_are_frozen() -> None:
         ("weights", {"size_power": 0.25}),
         ("weights", {"min_bias_elements": 9}),
         ("weights", {"bias_power": 0.25}),
+        ("weights", {"sample": 1}),
         ("dna", {"dimensions": 128}),
         ("dna", {"depths": (0.0, 1.0)}),
         ("dna", {"depths": (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 0.99)}),

@@ -20,6 +20,7 @@ from provray.models.checkpoint import (
     TensorEntry,
     iter_blocks,
     iter_bytes,
+    iter_tensor,
     open_checkpoint,
 )
 from provray.models.errors import (
@@ -277,6 +278,38 @@ def test_values_beyond_float32(tmp_path: Path) -> None:
     save_file({"t": torch.tensor([1e300], dtype=torch.float64)}, tmp_path / "model.safetensors")
     with pytest.raises(BrokenModel, match="infinite"):
         list(iter_blocks(open_checkpoint(tmp_path).tensors[0], 64))
+
+
+@pytest.mark.parametrize("numbers", [[0], [10], [2, 3], [9, 0, 4, 4], []])
+def test_chosen_blocks_are_those_of_the_whole(tmp_path: Path, numbers: list[int]) -> None:
+    save_file({"t": torch.arange(1003).float()}, tmp_path / "model.safetensors")
+    found = open_checkpoint(tmp_path).tensors[0]
+    whole = [(block, bytes(raw)) for block, raw in iter_tensor(found, 100)]
+    chosen = [(block, bytes(raw)) for block, raw in iter_tensor(found, 100, numbers)]
+    assert len(chosen) == len(numbers)
+    for number, (block, raw) in zip(numbers, chosen, strict=True):
+        np.testing.assert_array_equal(block, whole[number][0])
+        assert raw == whole[number][1]
+
+
+def test_blocks_that_are_not_chosen_are_neither_read_nor_checked(tmp_path: Path) -> None:
+    values = torch.full((1003,), float("nan"))
+    values[200:300] = 1
+    save_file({"t": values}, tmp_path / "model.safetensors")
+    found = open_checkpoint(tmp_path).tensors[0]
+    (block,) = (block for block, _ in iter_tensor(found, 100, [2]))
+    assert block.tolist() == [1.0] * 100
+    for number in (1, 3, 10):
+        with pytest.raises(BrokenModel, match="NaN"):
+            list(iter_tensor(found, 100, [2, number]))
+
+
+@pytest.mark.parametrize("number", [-1, 11, 10**12])
+def test_blocks_that_a_tensor_lacks(tmp_path: Path, number: int) -> None:
+    save_file({"t": torch.ones(1003)}, tmp_path / "model.safetensors")
+    found = open_checkpoint(tmp_path).tensors[0]
+    with pytest.raises(ValueError, match=f"has 11 pieces of 400 bytes, and no number {number}"):
+        list(iter_tensor(found, 100, [0, number]))
 
 
 def test_blocks_need_little_memory(tmp_path: Path) -> None:
