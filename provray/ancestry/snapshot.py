@@ -90,13 +90,16 @@ class Snapshot:
     def profiles(self, models: Iterable[str]) -> list[Fingerprint]:
         """Full fingerprints of these models, sorted by name; read from the table once, then remembered for a while."""
         wanted = sorted(set(models) & self.names)
-        missing = [model for model in wanted if model not in self._read]
+        # Threads share what was read: each keeps what it found, whatever the others forget meanwhile.
+        found = {m: f for m in wanted if (f := self._read.get(m)) is not None}
+        missing = [model for model in wanted if model not in found]
         if missing:
             if len(self._read) + len(missing) > _REMEMBERED:
                 self._read.clear()
-                missing = wanted
-            self._read.update((f.model, f) for f in assemble(self.table.rows(self.spaces, missing)))
-        return [self._read[model] for model in wanted]
+            read = {f.model: f for f in assemble(self.table.rows(self.spaces, missing))}
+            self._read.update(read)
+            found.update(read)
+        return [found[model] for model in wanted]
 
 
 def open_snapshot(root: Path, spaces: Iterable[str], version: int | None = None) -> Snapshot:
