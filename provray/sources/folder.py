@@ -16,12 +16,13 @@ from provray.models.files import MIB
 from provray.sources.base import ModelRef, SourceFile
 from provray.sources.wanted import CARD, counts
 
-_CARD_KEYS = {
+CARD_KEYS = {
     "base_model": "base_model",
     "license": "license",
     "model_name": "name",
     "name": "name",
 }
+"""What is read of a card, by the names it has there; where two mean one thing, the first that is there counts."""
 
 
 class FolderSource:
@@ -169,7 +170,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         field = re.fullmatch(r"([A-Za-z_]+):(?:\s+(.*))?", line.rstrip())
         if field is None:
             continue
-        values = declared.setdefault(field[1], []) if field[1] in _CARD_KEYS else None
+        values = declared.setdefault(field[1], []) if field[1] in CARD_KEYS else None
         if values is not None and field[2]:
             values.extend(_scalars(field[2]))
     return _tidy(declared)
@@ -177,7 +178,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 def _tidy(found: dict[str, list[str]]) -> dict[str, Any]:
     declared: dict[str, Any] = {}
-    for key, name in _CARD_KEYS.items():
+    for key, name in CARD_KEYS.items():
         values = found.get(key)
         if values and name not in declared:
             declared[name] = values[:16] if key == "base_model" else values[0]
