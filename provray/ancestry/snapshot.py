@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,17 +29,18 @@ from provray.fingerprints.weights import READOUTS
 from provray.index import cache
 from provray.index.row import Row
 from provray.index.search import SearchIndex, build, from_bytes
-from provray.index.table import FingerprintTable
+from provray.index.table import FingerprintTable, Place
 from provray.probes import MODALITIES
 from provray.probes.build import DEFAULT_DIGESTS
 
-_CACHE_FORMAT = 2
+_CACHE_FORMAT = 3
 """Raised whenever search vectors, cohorts or nulls of the same rows come out differently."""
 
 
 _REMEMBERED = 20_000
 """Full fingerprints that are kept in memory, at most: some 40 kB each."""
-_Parts = tuple[dict[str, Cohort], dict[NullKey, Null], dict[str, SearchIndex]]
+Parts = tuple[dict[str, Cohort], dict[NullKey, Null], dict[str, SearchIndex]]
+"""Cohorts by space, nulls, and search indexes by name: what is kept in a cache."""
 
 
 @dataclass(frozen=True)
@@ -102,33 +102,34 @@ class Snapshot:
         return [found[model] for model in wanted]
 
 
-def open_snapshot(root: Path, spaces: Iterable[str], version: int | None = None) -> Snapshot:
+def open_snapshot(place: Place, spaces: Iterable[str], version: int | None = None) -> Snapshot:
     """Open an index at its newest version, or at `version`, for these spaces.
 
     Raises BadIndex if there is no such index, SpaceMismatch if it holds models but none in these spaces.
     """
-    table = FingerprintTable.open(root, version)
+    table = FingerprintTable.open(place, version)
     spaces = tuple(sorted(spaces))
     facts = [row for row in table.facts() if row.status == "ok"]
     held = {row.space for row in facts}
     if facts and not held & set(spaces):
         raise SpaceMismatch(
-            f"index {root} holds nothing in the spaces {', '.join(spaces)}; it holds {', '.join(sorted(held))}. "
-            "Ask with the probe sets it was crawled with, or crawl it again with these"
+            f"index {table.location} holds nothing in the spaces {', '.join(spaces)}; it holds "
+            f"{', '.join(sorted(held))}. Ask with the probe sets it was crawled with, or crawl it again with these"
         )
     weighed = {row.space for row in facts if row.kind == "weights"}
     if weighed and not weighed & set(spaces):
         raise SpaceMismatch(
-            f"the weights in {root} were sketched in the space {', '.join(sorted(weighed))} of another "
+            f"the weights in {table.location} were sketched in the space {', '.join(sorted(weighed))} of another "
             "provray: crawl it again"
         )
     members = assemble(row for row in facts if row.space in spaces)
-    name = hashlib.sha256("\n".join(spaces).encode()).hexdigest()[:12]
-    folder = table.root / "cache" / f"v{table.version}-{name}-{_CACHE_FORMAT}"
-    parts = _unpack(cache.load(folder))
+    # The table's own id: one that is made anew at the same place has the same versions.
+    name = hashlib.sha256("\n".join([table.id, *spaces]).encode()).hexdigest()[:12]
+    folder = table.location.cache_folder / f"v{table.version}-{name}-{_CACHE_FORMAT}"
+    parts = unpack(cache.load(folder))
     if parts is None:
-        parts = _build(assemble(table.rows(spaces)))
-        cache.save(folder, _pack(*parts))
+        parts = build_parts(assemble(table.rows(spaces)))
+        cache.save(folder, _pack(spaces, parts))
     cohorts, nulls, searches = parts
     return Snapshot(
         table,
@@ -142,7 +143,7 @@ def open_snapshot(root: Path, spaces: Iterable[str], version: int | None = None)
     )
 
 
-def _build(fingerprints: list[Fingerprint]) -> _Parts:
+def build_parts(fingerprints: list[Fingerprint]) -> Parts:
     """Cohorts of every behaviour space, the nulls, and the search indexes that rest on them."""
     chosen = sample(fingerprints)
     cohorts: dict[str, Cohort] = {}
@@ -167,11 +168,11 @@ def _build(fingerprints: list[Fingerprint]) -> _Parts:
     return cohorts, index_nulls(chosen, cohorts), searches
 
 
-def _pack(
-    cohorts: dict[str, Cohort], nulls: dict[NullKey, Null], searches: dict[str, SearchIndex]
-) -> dict[str, bytes]:
+def _pack(spaces: Sequence[str], parts: Parts) -> dict[str, bytes]:
+    cohorts, nulls, searches = parts
     means = {f"{c.space}/{name}": mean for c in cohorts.values() for name, mean in c.means.items()}
     listing = {
+        "spaces": list(spaces),
         "searches": {name: list(index.keys) for name, index in searches.items()},
         "cohorts": {space: [c.size, c.origin] for space, c in cohorts.items()},
         "nulls": [
@@ -186,7 +187,8 @@ def _pack(
     }
 
 
-def _unpack(contents: dict[str, bytes] | None) -> _Parts | None:
+def unpack(contents: dict[str, bytes] | None) -> Parts | None:
+    """What a cache holds, None for none. contents: of its files, after their seals were checked."""
     if contents is None or "listing.json" not in contents:
         return None
     listing = json.loads(contents["listing.json"])

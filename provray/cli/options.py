@@ -10,7 +10,13 @@ import typer
 from provray.probes import ProbeSet, read_probes
 
 Index = Annotated[
-    Path, typer.Option("--index", help="Folder of the index.", metavar="URI", show_default=False)
+    str,
+    typer.Option(
+        "--index",
+        help="Folder of the index, or s3://bucket/prefix.",
+        metavar="URI",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 Probes = Annotated[

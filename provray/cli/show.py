@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -37,7 +36,7 @@ def show_command(index: Index, as_json: Json = False) -> None:
         out.print(failures)
 
 
-def describe(index: Path) -> dict[str, Any]:
+def describe(index: str) -> dict[str, Any]:
     """The object that `provray show --json` prints."""
     table = FingerprintTable.open(index)
     by_model: dict[tuple[str, str], list[Row]] = {}

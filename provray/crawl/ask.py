@@ -19,15 +19,16 @@ from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.snapshot import Snapshot, open_snapshot
 from provray.ancestry.verdict import FDR, Answer, copies, judge
 from provray.crawl.cluster import join_ray, require_resources
-from provray.crawl.crawl import choose_probes, put_shards
 from provray.crawl.fingerprinter import Fingerprinter
-from provray.crawl.pool import WorkerPool
-from provray.crawl.settings import Compute, PoolSettings
+from provray.crawl.pool import Items, WorkerPool
+from provray.crawl.settings import BEHAVIOUR, Compute, PoolSettings
+from provray.crawl.shards import choose_probes, put_shards
 from provray.crawl.worklist import WorkItem
 from provray.fingerprints.settings import FingerprintSettings
 from provray.fingerprints.space import weights_space
+from provray.index.location import IndexLocation
 from provray.index.row import Row
-from provray.index.table import FingerprintTable
+from provray.index.table import FingerprintTable, Place
 from provray.models.errors import ModelError
 from provray.probes import MODALITIES, ProbeSet
 from provray.sources import ModelRef, open_source
@@ -55,7 +56,7 @@ class Asker:
 
     def __init__(
         self,
-        root: Path,
+        place: Place,
         *,
         probes: Sequence[ProbeSet] = (),
         settings: FingerprintSettings | None = None,
@@ -64,18 +65,20 @@ class Asker:
         address: str | None = None,
         version: int | None = None,
     ) -> None:
-        self.root = root
+        self.location = IndexLocation.of(place)
         self._pool_settings = replace(pool or PoolSettings(), spread_bytes=0)
         self._compute = compute or Compute(threads=self._pool_settings.threads)
         self._address = address
-        table = FingerprintTable.open(root, version)
+        table = FingerprintTable.open(self.location, version)
         self._probes = choose_probes(table, probes, keep=False)
         self._fingerprinter = Fingerprinter(
             settings or FingerprintSettings(),
             {m: p.digest for m, p in self._probes.items()},
             self._compute,
         )
-        self.snapshot: Snapshot = open_snapshot(root, _spaces(self._fingerprinter), version)
+        self.snapshot: Snapshot = open_snapshot(
+            self.location, _spaces(self._fingerprinter), version
+        )
         self._workers: WorkerPool | None = None
         self._started_ray = False
 
@@ -135,8 +138,8 @@ class Asker:
             require_resources(self._pool_settings)
             shards = {m: put_shards(p) for m, p in self._probes.items()}
             self._workers = WorkerPool(self._fingerprinter, shards, self._pool_settings)
-        item = WorkItem(ref, weights_known=True)
-        return next(iter(list(self._workers.fingerprint([item]))))
+        item = WorkItem(ref, BEHAVIOUR)
+        return next(iter(list(self._workers.fingerprint(Items([item])))))
 
     def _itself(self, ref: ModelRef) -> set[str]:
         """Names under which this very folder is indexed at this revision: a model is not its own ancestor."""
@@ -155,21 +158,23 @@ class Asker:
             ref.model,
             ref.revision,
             spaces,
-            str(self.root),
+            str(self.location),
             snapshot.version,
             snapshot.models,
             answer,
         )
 
 
-def read_index(root: Path, probes: Sequence[ProbeSet] = (), version: int | None = None) -> Snapshot:
+def read_index(
+    place: Place, probes: Sequence[ProbeSet] = (), version: int | None = None
+) -> Snapshot:
     """An index as questions see it: in the spaces of these probe sets, else of its own. Starts nothing.
 
     Raises BadIndex, SpaceMismatch, and ValueError for an index of several probe sets of which none was given.
     """
-    chosen = choose_probes(FingerprintTable.open(root, version), probes, keep=False)
+    chosen = choose_probes(FingerprintTable.open(place, version), probes, keep=False)
     made = Fingerprinter(FingerprintSettings(), {m: p.digest for m, p in chosen.items()})
-    return open_snapshot(root, _spaces(made), version)
+    return open_snapshot(place, _spaces(made), version)
 
 
 def _spaces(fingerprinter: Fingerprinter) -> list[str]:

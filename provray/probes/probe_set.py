@@ -101,6 +101,18 @@ def _shape(probe: Probe) -> tuple[int, int]:
 
 def write_probes(probes: ProbeSet, path: Path) -> None:
     """Write the set to one Parquet file, atomically."""
+    content = probes_to_bytes(probes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def probes_to_bytes(probes: ProbeSet) -> bytes:
+    """The set as the content of a Parquet file."""
     counters = dict.fromkeys(STRATA, 0)
     rows: list[dict[str, Any]] = []
     for probe in probes.probes:
@@ -123,13 +135,9 @@ def write_probes(probes: ProbeSet, path: Path) -> None:
         "provray.digest": probes.digest,
     }
     table = pa.Table.from_pylist(rows, schema=_COLUMNS.with_metadata(metadata))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        pq.write_table(table, partial, compression="zstd")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def read_probes(path: Path) -> ProbeSet:
@@ -138,7 +146,21 @@ def read_probes(path: Path) -> ProbeSet:
     Raises ProbeSetError if the file is missing, is not a probe set, or was changed.
     """
     try:
-        table = pq.read_table(path)
+        content = path.read_bytes()
+    except OSError as error:
+        raise ProbeSetError(
+            f"cannot read probe set {path}: {error}; make one with `provray probes build`"
+        ) from error
+    return probes_from_bytes(content, str(path))
+
+
+def probes_from_bytes(content: bytes, path: str) -> ProbeSet:
+    """A set from the content of its file; checked as `read_probes` does. path: what to call it in an error.
+
+    Raises ProbeSetError if it is not a probe set, or was changed.
+    """
+    try:
+        table = pq.read_table(pa.BufferReader(content))
     except (OSError, pa.ArrowInvalid) as error:
         raise ProbeSetError(
             f"cannot read probe set {path}: {error}; make one with `provray probes build`"

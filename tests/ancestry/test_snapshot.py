@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from provray.ancestry.inheritance import SAME
 from provray.ancestry.snapshot import Snapshot, open_snapshot
 from provray.ancestry.verdict import judge
 from provray.fingerprints.space import SpaceMismatch
-from provray.index.table import FingerprintTable
+from provray.index.table import FingerprintTable, Place
 from provray.probes.build import DEFAULT_DIGESTS
 from tests.ancestry.families import base_model, tuned
 from tests.ancestry.networks import SPACES, Network, same_start, stranger
@@ -24,7 +25,7 @@ STRANGERS = [stranger(f"far/{i}", i) for i in range(20)]
 SUSPECT = BASE.child("who/knows", 60).fingerprint()
 
 
-def _table(root: Path, networks: Iterable[Network]) -> FingerprintTable:
+def _table(root: Place, networks: Iterable[Network]) -> FingerprintTable:
     table = FingerprintTable.create(root)
     table.append([row for network in networks for row in network.rows()])
     return table
@@ -33,11 +34,12 @@ def _table(root: Path, networks: Iterable[Network]) -> FingerprintTable:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """The folder of an index that holds two relatives and twenty strangers."""
-    return _table(tmp_path / "index", [BASE, CHILD, *STRANGERS]).root
+    _table(tmp_path / "index", [BASE, CHILD, *STRANGERS])
+    return tmp_path / "index"
 
 
-def _open(root: Path, version: int | None = None) -> Snapshot:
-    return open_snapshot(root, SPACES, version)
+def _open(place: Place, version: int | None = None) -> Snapshot:
+    return open_snapshot(place, SPACES, version)
 
 
 def _answers(snapshot: Snapshot) -> list[tuple[str, float, float]]:
@@ -64,7 +66,7 @@ def test_it_holds_every_model_and_the_nulls_of_its_strangers(root: Path) -> None
 
 
 def test_few_families_have_no_nulls(tmp_path: Path) -> None:
-    snapshot = _open(_table(tmp_path / "index", [BASE, CHILD, *STRANGERS[:14]]).root)
+    snapshot = _open(_table(tmp_path / "index", [BASE, CHILD, *STRANGERS[:14]]).location)
     assert snapshot.nulls == {}
     assert snapshot.models == 16
 
@@ -79,7 +81,7 @@ def test_candidates_come_by_matrices_by_biases_and_by_behaviour(tmp_path: Path) 
     behaving = stranger("by/behaviour", 4)
     behaving = replace(behaving, behaviour=BASE.behaving(0.9, 5).behaviour)
     found = [matrices, biases, behaving]
-    snapshot = _open(_table(tmp_path / "index", [*found, *STRANGERS]).root)
+    snapshot = _open(_table(tmp_path / "index", [*found, *STRANGERS]).location)
     assert set(snapshot.candidates(SUSPECT, 1)) == {n.name for n in found}
     assert len(snapshot.candidates(SUSPECT, 3)) <= 9
     assert set(snapshot.candidates(SUSPECT, 100)) == snapshot.names
@@ -137,7 +139,7 @@ def test_an_index_that_was_sketched_again_is_opened(root: Path) -> None:
 
 
 def test_an_empty_index_can_be_asked(tmp_path: Path) -> None:
-    snapshot = _open(FingerprintTable.create(tmp_path / "index").root)
+    snapshot = _open(_table(tmp_path / "index", []).location)
     assert (snapshot.models, snapshot.nulls, snapshot.candidates(SUSPECT, 5)) == (0, {}, [])
     assert judge(SUSPECT, snapshot).verdict == "none"
 
@@ -196,3 +198,27 @@ def test_what_is_read_from_the_cache_is_what_was_built(root: Path) -> None:
             np.testing.assert_array_equal(cached.cohorts[space].means[name], mean)
     assert cached.searches.keys() == built.searches.keys() == {"weights", "biases", "image"}
     assert _answers(cached) == _answers(built)
+
+
+def test_an_index_made_anew_at_the_same_place_takes_nothing_from_the_old_ones_cache(
+    root: Path,
+) -> None:
+    """Both are at version 1, and on S3 the cache is not even beside the table."""
+    _open(root)
+    shutil.rmtree(root / "table")
+    _table(root, STRANGERS[:4])
+    assert set(_open(root).searches["weights"].keys) == {n.rows()[0].model for n in STRANGERS[:4]}
+
+
+def test_the_cache_of_an_index_on_s3_is_local_and_used(
+    s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    table = _table(f"s3://{s3_bucket}/index", [BASE, CHILD, *STRANGERS])
+    built = _open(table.location)
+    (seal,) = (tmp_path / "caches").rglob("seal.json")
+    sealed_at = seal.stat().st_mtime_ns
+    again = _open(table.location)
+    assert _answers(again) == _answers(built)
+    assert _answers(again)[0][0] == "lab/base"
+    assert seal.stat().st_mtime_ns == sealed_at

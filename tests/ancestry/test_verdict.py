@@ -48,7 +48,7 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> Opened:
         if key not in made:
             table = FingerprintTable.create(tmp_path_factory.mktemp("index"))
             table.append([row for network in (*networks, *strangers) for row in network.rows()])
-            made[key] = open_snapshot(table.root, SPACES)
+            made[key] = open_snapshot(table.location, SPACES)
         return made[key]
 
     return open_with
