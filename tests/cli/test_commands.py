@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +10,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from provray.cli import main
 from provray.probes import write_probes
+from tests.cli.run import Ran
 from tests.crawl.small import small_probes, tiny_folder
 from tests.models import tiny
-
-
-class Ran:
-    """Exit code, standard output and standard error of one command, run in this process."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def provray(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    def run(*arguments: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["provray", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        code = ended.value.code
-        captured = capsys.readouterr()
-        return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
-
-    return run
 
 
 def test_help_teaches(provray: Any) -> None:
@@ -48,7 +21,18 @@ def test_help_teaches(provray: Any) -> None:
     assert shown.code == 0
     for word in ("crawl", "query", "show", "demo", "probes"):
         assert word in shown.out
-    for command in ("crawl", "query", "show", "demo", "zoo", "eval", "steal-bench", "lineage"):
+    for command in (
+        "crawl",
+        "query",
+        "show",
+        "demo",
+        "zoo",
+        "eval",
+        "steal-bench",
+        "lineage",
+        "verify",
+        "compact",
+    ):
         assert provray(command, "--help").code == 0
 
 

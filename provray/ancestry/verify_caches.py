@@ -1,0 +1,60 @@
+"""Verify the FAISS caches of an index: all sealed as they were written, the newest version's true to the table."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from provray.ancestry.fingerprint import assemble
+from provray.ancestry.snapshot import build_parts, unpack
+from provray.index import cache
+from provray.index.search import SearchIndex
+from provray.index.table import FingerprintTable
+from provray.index.verify import Finding
+
+_TOLERANCE = 1e-5
+
+
+def verify_caches(table: FingerprintTable) -> Iterator[Finding]:
+    """Findings on this machine's caches. A damaged one is no loss: it is rebuilt when it was deleted."""
+    root = table.location.cache_folder
+    for folder in sorted(root.glob("v*-*")) if root.is_dir() else ():
+        contents = cache.load(folder)
+        if contents is None:
+            yield _finding(folder, "does not match its seal")
+        elif re.match(rf"v{table.version}-", folder.name) and not _true(table, contents):
+            yield _finding(folder, "holds other vectors than the table")
+
+
+def _finding(folder: Path, says: str) -> Finding:
+    return Finding(
+        f"cache/{folder.name}", says, f"delete the folder {folder}; the next query rebuilds it"
+    )
+
+
+def _true(table: FingerprintTable, contents: dict[str, bytes]) -> bool:
+    """Whether a cache holds what would be built from the table now."""
+    found = unpack(contents)
+    if found is None:
+        return False
+    spaces = json.loads(contents["listing.json"]).get("spaces", [])
+    _, _, searches = build_parts(assemble(table.rows(spaces)))
+    return found[2].keys() == searches.keys() and all(
+        _same(found[2][name], searches[name]) for name in searches
+    )
+
+
+def _same(one: SearchIndex, other: SearchIndex) -> bool:
+    return one.keys == other.keys and bool(
+        np.allclose(_vectors(one), _vectors(other), atol=_TOLERANCE)
+    )
+
+
+def _vectors(index: SearchIndex) -> npt.NDArray[np.float32]:
+    vectors: npt.NDArray[np.float32] = index.faiss_index.reconstruct_n(0, len(index.keys))
+    return vectors
