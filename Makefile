@@ -26,8 +26,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
-# Nothing here talks to a model hub or reports usage; a local Ray cluster asks for its token.
-export HF_HUB_OFFLINE ?= 1
+# Nothing here reports usage; a local Ray cluster asks for its token.
 export RAY_USAGE_STATS_ENABLED ?= 0
 export RAY_AUTH_MODE ?= token
 export PYTHONUTF8 := 1

@@ -8,13 +8,13 @@ the process and is closed by any failed connection, under the downloads of other
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from time import sleep
 from typing import Any
 
 import httpx2
@@ -77,7 +77,7 @@ class Patience:
             )
         if self._failures >= TRIES:
             raise OutOfReach(f"{interruption.what}, {self._failures} times in a row")
-        time.sleep(asked if asked is not None else FIRST_WAIT * 2 ** (self._failures - 1))
+        sleep(asked if asked is not None else FIRST_WAIT * 2 ** (self._failures - 1))
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import hashlib
 import re
 import socket
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Self
 
@@ -203,10 +203,10 @@ class LocalHub:
         if self.bandwidth is None:
             return
         with self._lock:
-            begin = max(self._link_free, time.monotonic())
+            begin = max(self._link_free, monotonic())
             self._link_free = begin + count / self.bandwidth
-            wait = self._link_free - time.monotonic()
-        time.sleep(max(0.0, wait))
+            wait = self._link_free - monotonic()
+        sleep(max(0.0, wait))
 
     def watch(self, connection: socket.socket, *, open: bool) -> None:
         """Remember a connection as long as it is open."""

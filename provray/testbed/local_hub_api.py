@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import re
 import socket
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
+from time import sleep
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
@@ -84,7 +84,7 @@ class HubHandler(BaseHTTPRequestHandler):
             bool(self._token),
         )
         self.hub.requests.append(self._log)
-        time.sleep(self.hub.latency)
+        sleep(self.hub.latency)
         fault = self.hub.take_fault(self._log.path)
         self._cut = fault.cut if fault is not None else -1
         if fault is not None and fault.status:
