@@ -16,9 +16,11 @@ from provray.cli import (
     crawl,
     demo,
     eval,
+    keys,
     lineage,
     probes,
     query,
+    serve,
     show,
     steal_bench,
     verify,
@@ -41,10 +43,12 @@ app = typer.Typer(
 )
 app.add_typer(probes.app, name="probes")
 app.add_typer(zoo.app, name="zoo")
+app.add_typer(keys.app, name="keys")
 app.command("crawl")(crawl.crawl_command)
 app.command("query")(query.query_command)
 app.command("lineage")(lineage.lineage_command)
 app.command("show")(show.show_command)
+app.command("serve")(serve.serve_command)
 app.command("verify")(verify.verify_command)
 app.command("compact")(compact.compact_command)
 app.command("demo")(demo.demo_command)

@@ -107,7 +107,7 @@ class Asker:
 
         Raises BadSuspect if it cannot be read or probed.
         """
-        ref = _only_model(model)
+        ref = only_model(model)
         weights = self._fingerprinter.weights(ref)
         if weights.status != "ok":
             raise BadSuspect(f"{model} is {weights.status}: {weights.reason}")
@@ -186,7 +186,7 @@ def _spaces(fingerprinter: Fingerprinter) -> list[str]:
     return [weights_space(fingerprinter.settings).id, *behaviour]
 
 
-def _only_model(folder: str) -> ModelRef:
+def only_model(folder: str) -> ModelRef:
     """The one model at `folder`. Raises BadSuspect if there is none, or more than one."""
     try:
         refs = list(open_source(folder).models())

@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from provray.serve.questions import Kind
 
-_EXAMPLE_INDEX = {"name": "hub-index", "version": 12, "models": 4213}
+_EXAMPLE_INDEX: dict[str, JsonValue] = {"name": "hub-index", "version": 12, "models": 4213}
 
 Verdict = Literal["copy", "ancestor", "descendant", "sibling", "related", "none"]
 
@@ -334,3 +334,9 @@ class IndexFacts(_Out):
     nulls: list[NullFacts]
     sources: list[str]
     provray: str
+
+
+class Health(_Out):
+    """The service, or this part of it, is up."""
+
+    status: Literal["ok"]

@@ -1,0 +1,225 @@
+"""One version of the index, held in memory, and everything that can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import provray
+from provray.ancestry.answer_json import answer_to_json, null_to_json
+from provray.ancestry.calibration import shipped_calibration
+from provray.ancestry.fingerprint import Fingerprint
+from provray.ancestry.inheritance import OTHER, SAME
+from provray.ancestry.snapshot import Snapshot
+from provray.ancestry.verdict import FDR, Answer, copies, judge
+from provray.crawl.ask import read_index
+from provray.index.row import Row
+from provray.probes import read_probes
+from provray.serve.catalogue import Catalogue, Entry, row_facts
+from provray.serve.family import Families, Way
+from provray.serve.fingerprint_json import fingerprint_from_json
+from provray.serve.problems import Refused
+from provray.serve.questions import Question
+from provray.serve.remembered import Remembered
+from provray.serve.reply import Reply, to_bytes
+from provray.serve.settings import MIB, ServiceSettings
+
+_REMEMBERED_BYTES = 64 * MIB
+
+
+class Held:
+    """A snapshot with its catalogue. Every method answers from this version alone, from any thread."""
+
+    def __init__(self, name: str, snapshot: Snapshot, sources: Sequence[str] = ()) -> None:
+        self.snapshot = snapshot
+        self.catalogue = Catalogue(snapshot.table.facts())
+        self._name = name
+        self._sources = list(sources)
+        self._families = Families(snapshot)
+        self._remembered: Remembered[tuple[str, int, float]] = Remembered(_REMEMBERED_BYTES)
+
+    @property
+    def version(self) -> int:
+        """Of the index."""
+        return self.snapshot.version
+
+    @property
+    def ref(self) -> dict[str, Any]:
+        """As `IndexRef` has it."""
+        return {"name": self._name, "version": self.version, "models": self.snapshot.models}
+
+    def answer(self, question: Question) -> Reply | None:
+        """The answer to a question about an indexed model or a ready fingerprint; None if the model is not indexed.
+
+        Raises Refused for an indexed model, or a fingerprint, that cannot be compared.
+        """
+        if question.fingerprint is not None:
+            return self._of_fingerprint(question)
+        assert question.model is not None
+        entry = self._indexed(question.model)
+        if entry is None:
+            return None
+        key = (entry.model, question.top_k, question.fdr)
+        reply = self._remembered.find(key)
+        if reply is None:
+            reply = self._of_indexed(entry, question.top_k, question.fdr)
+            self._remembered.keep(key, reply)
+        return reply
+
+    def answer_rows(self, rows: Sequence[Row], top_k: int, fdr: float) -> Reply:
+        """The answer for a suspect that was fingerprinted now. Raises Refused if its weights could not be read."""
+        weights = next((row for row in rows if row.kind == "weights"), rows[0])
+        if weights.status != "ok":
+            raise Refused("bad-suspect", f"{weights.model} is {weights.status}: {weights.reason}")
+        good = {row.kind: row for row in rows if row.status == "ok"}
+        suspect = Fingerprint(
+            weights.model, weights.revision, weights, good.get("dna"), good.get("gif")
+        )
+        itself = self.catalogue.at(weights.location, weights.revision)
+        failed = [
+            f"behaviour not measured: {r.status}: {r.reason}" for r in rows if r.status != "ok"
+        ]
+        return self._judged(suspect, itself, top_k, fdr, failed)
+
+    def models(self, words: str, status: str, after: str, limit: int) -> Reply:
+        """A `ModelPage`."""
+        total, found, following = self.catalogue.search(words, status, after, limit)
+        page = {"index": self.ref, "total": total, "models": found, "next": following}
+        return Reply(200, to_bytes(page), self.version)
+
+    def model(self, name: str) -> Reply:
+        """A `ModelDetail`. Raises Refused if there is no such model."""
+        entry = self._named(name)
+        digest = next((row.weights_digest for row in entry.rows if row.weights_digest), "")
+        detail = {
+            **entry.summary(),
+            "index": self.ref,
+            "revisions": list(entry.revisions),
+            "weights_digest": digest,
+            "rows": [row_facts(row) for row in entry.rows],
+            "copies": [m for m in self.snapshot.same_weights(digest) if m != name],
+        }
+        return Reply(200, to_bytes(detail), self.version)
+
+    def lineage(self, name: str, fdr: float, way: Way, depth: int) -> Reply:
+        """A `ModelLineage`. Raises Refused if there is no such model, or it has no fingerprint."""
+        entry = self._named(name)
+        if name not in self.snapshot.names:
+            raise _unread(entry)
+        told = {
+            "index": self.ref,
+            "fdr": fdr,
+            "spaces": list(self.snapshot.spaces),
+            "model": name,
+            "direction": way,
+            "depth": depth,
+            **self._families.around(name, fdr, way, depth),
+        }
+        return Reply(200, to_bytes(told), self.version)
+
+    def facts(self) -> Reply:
+        """The `IndexFacts`."""
+        snapshot = self.snapshot
+        shipped = shipped_calibration().nulls
+        nulls = {
+            key: snapshot.nulls.get(key) or shipped[key]
+            for key in sorted({*snapshot.nulls, *shipped})
+            if key[1] in (SAME, OTHER)
+        }
+        told = {
+            "index": self.ref,
+            "fdr": FDR,
+            "statuses": self.catalogue.statuses(),
+            "spaces": self.catalogue.spaces(snapshot.spaces),
+            "probe_sets": [
+                {
+                    "name": probes.name,
+                    "modality": probes.modality,
+                    "digest": probes.digest,
+                    "default": snapshot.default_probes(probes.digest),
+                }
+                for probes in snapshot.table.probe_sets()
+            ],
+            "nulls": [{"score": score, **null_to_json(null)} for (score, _), null in nulls.items()],
+            "sources": self._sources,
+            "provray": provray.__version__,
+        }
+        return Reply(200, to_bytes(told), self.version)
+
+    def _of_fingerprint(self, question: Question) -> Reply:
+        assert question.fingerprint is not None
+        suspect = fingerprint_from_json(question.fingerprint, self.snapshot.spaces)
+        try:
+            return self._judged(suspect, (), question.top_k, question.fdr)
+        except (ValueError, ArithmeticError) as error:
+            # Each number fits by itself, and together they make no model.
+            raise Refused(
+                "bad-fingerprint", f"the fingerprint contradicts itself: {error}"
+            ) from error
+
+    def _of_indexed(self, entry: Entry, top_k: int, fdr: float) -> Reply:
+        found = self.snapshot.profiles([entry.model])
+        if not found:
+            raise _unread(entry)
+        itself = self.catalogue.at(entry.rows[0].location, entry.revision)
+        return self._judged(found[0], {entry.model, *itself}, top_k, fdr)
+
+    def _judged(
+        self,
+        suspect: Fingerprint,
+        itself: Iterable[str],
+        top_k: int,
+        fdr: float,
+        warnings: Sequence[str] = (),
+    ) -> Reply:
+        """itself: names of the suspect in the index: a model is not its own ancestor."""
+        left_out = set(itself)
+        spaces, weights = suspect.spaces, suspect.weights
+        digest = "" if weights is None else weights.weights_digest
+        twins = [m for m in self.snapshot.same_weights(digest) if m not in left_out]
+        if twins and weights is not None:
+            suspect, spaces = replace(suspect, dna=None, gif=None), (weights.space,)
+            answer = copies(suspect, self.snapshot, twins[:top_k], fdr)
+        else:
+            answer = judge(suspect, self.snapshot, top_k=top_k, leave_out=left_out, fdr=fdr)
+            answer = replace(answer, warnings=(*warnings, *answer.warnings))
+        return self._reply(suspect, spaces, answer)
+
+    def _reply(self, suspect: Fingerprint, spaces: Sequence[str], answer: Answer) -> Reply:
+        query = {"model": suspect.model, "revision": suspect.revision, "spaces": list(spaces)}
+        body = to_bytes({"query": query, "index": self.ref, **answer_to_json(answer)})
+        told = {"verdict": answer.verdict, "ancestors": [c.model for c in answer.ancestors[:5]]}
+        return Reply(200, body, self.version, told)
+
+    def _indexed(self, reference: str) -> Entry | None:
+        """The model of this name, or the one read from this very place if that is pinned to a commit."""
+        entry = self.catalogue.entries.get(reference)
+        if entry is None and reference.startswith("hf://"):
+            _, _, commit = reference.rpartition("@")
+            names = self.catalogue.at(reference, commit)
+            entry = self.catalogue.entries[names[0]] if names else None
+        return entry
+
+    def _named(self, name: str) -> Entry:
+        entry = self.catalogue.entries.get(name)
+        if entry is None:
+            raise Refused(
+                "unknown-model",
+                f"no indexed model is called {name!r} at version {self.version}; search with GET /v1/models?q=",
+            )
+        return entry
+
+
+def open_held(settings: ServiceSettings, version: int | None = None) -> Held:
+    """Read the index at its newest version, or at this one. Raises BadIndex if it is not there, SpaceMismatch."""
+    probes = [read_probes(Path(path)) for path in settings.probes]
+    snapshot = read_index(settings.index, probes, version)
+    return Held(settings.index_name, snapshot, settings.allow)
+
+
+def _unread(entry: Entry) -> Refused:
+    failed = entry.failed
+    why = "it has no weights fingerprint" if failed is None else f"{failed.status}: {failed.reason}"
+    return Refused("bad-suspect", f"{entry.model} is indexed and could not be fingerprinted, {why}")

@@ -1,0 +1,42 @@
+"""Looks for newer index versions, and prepares each once for all search replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from provray.index.table import FingerprintTable
+from provray.serve.held import open_held
+from provray.serve.settings import ServiceSettings
+
+log = logging.getLogger("ray.serve")
+
+
+class Watch:
+    """Opening a version writes its search indexes to the cache, from which the replicas then read them: what is slow
+    happens here, where nobody waits for an answer."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._ready = open_held(settings).version
+        self._looking: asyncio.Task[None] | None = None
+
+    async def latest(self) -> int:
+        """The newest version that is prepared."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        return self._ready
+
+    async def _look(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._prepare)
+            except Exception as error:  # the index may be out of reach for a while
+                log.warning("cannot look for a newer index version: %s", error)
+            await asyncio.sleep(self._settings.poll_seconds)
+
+    def _prepare(self) -> None:
+        newest = FingerprintTable.open(self._settings.index).version
+        if newest > self._ready:
+            open_held(self._settings, newest)
+            self._ready = newest
