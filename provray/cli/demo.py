@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from provray.cli.console import err, out, style_of
-from provray.cli.crawl import CrawlStatus
+from provray.cli.crawl_progress import CrawlStatus
 
 if TYPE_CHECKING:
     from provray.testbed.demo_result import DemoResult, Question
@@ -35,16 +35,13 @@ def demo_command(
         ) from error
 
     try:
-        with (
-            err.status("building a family of models …") as status,
-            CrawlStatus(status) as crawling,
-        ):
+        with err.status("building a family of models …") as status:
             result = run_demo(
                 folder,
                 building=lambda p: status.update(
                     f"building models {p.done}/{p.total}: {p.model} ({p.relation})"
                 ),
-                crawling=crawling,
+                crawling=CrawlStatus(status),
                 asking=lambda done, total, model: status.update(
                     f"asking about held-out models {done}/{total}: {model}"
                 ),

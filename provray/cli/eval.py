@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from provray.cli.console import err, out
-from provray.cli.crawl import CrawlStatus
+from provray.cli.crawl_progress import CrawlStatus
 from provray.cli.options import Probes, read_all
 
 if TYPE_CHECKING:

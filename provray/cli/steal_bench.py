@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from rich.status import Status
 from rich.table import Table
 
 from provray.cli.console import err, out
-from provray.crawl.progress import Progress
+from provray.cli.crawl_progress import CrawlStatus
 from provray.crawl.settings import available_cores
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def steal_bench_command(
                 folder / "work",
                 settings,
                 doing=lambda what: status.update(f"{what} …"),
-                crawling=_Crawling(status),
+                crawling=CrawlStatus(status),
             )
     except MissingAsset as error:
         raise ValueError(str(error)) from error
@@ -97,24 +96,6 @@ def steal_bench_command(
     print_steal_result(result)
     for file in (text, plot, json_file):
         out.print(f"[bold]{file}[/]", soft_wrap=True)
-
-
-class _Crawling(Progress):
-    """The crawl's progress as one line of the status."""
-
-    def __init__(self, status: Status) -> None:
-        self._status = status
-        self._done, self._total = 0, 0
-
-    def planned(self, total: int, skipped: int) -> None:
-        """Show how much there is to do."""
-        self._total = total
-        self._status.update(f"starting workers to fingerprint {total} models …")
-
-    def finished(self, model: str, status: str, reason: str) -> None:
-        """Count a model."""
-        self._done += 1
-        self._status.update(f"fingerprinting {self._done}/{self._total}: {model}")
 
 
 def print_steal_result(result: StealResult) -> None:

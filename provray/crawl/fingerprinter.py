@@ -16,12 +16,13 @@ from typing import Any
 import torch
 
 import provray
-from provray.crawl.settings import Compute
+from provray.crawl.settings import BEHAVIOUR, Compute, Stage
 from provray.fingerprints.dna import DnaState
 from provray.fingerprints.gif import GifState, gradient_fields
+from provray.fingerprints.sample import chosen_blocks
 from provray.fingerprints.settings import FingerprintSettings
 from provray.fingerprints.sketch import BLOCK
-from provray.fingerprints.space import behaviour_space, weights_space
+from provray.fingerprints.space import Space, behaviour_space, weights_space
 from provray.fingerprints.weights import READOUTS as WEIGHTS_READOUTS
 from provray.fingerprints.weights import TensorSource, fingerprint_weights
 from provray.index.row import Row
@@ -39,9 +40,13 @@ CHECKED_PROBES = 4
 
 @dataclass
 class BehaviourPart:
-    """What some of the probes said of one model: mergeable states and the facts that go with them."""
+    """What some of the probes said of one model: mergeable states and the facts that go with them.
+
+    `stages`: which of DNA and GiF are measured.
+    """
 
     ref: ModelRef
+    stages: tuple[Stage, ...]
     modality: str
     model_type: str
     architecture: str
@@ -77,7 +82,9 @@ class Fingerprinter:
         base = self._row(ref, "weights", weights_space(self.settings).id)
         try:
             checkpoint = self._open(ref)
-            made = fingerprint_weights(_tensor_sources(checkpoint), self.settings.weights)
+            made = fingerprint_weights(
+                _tensor_sources(checkpoint, self.settings.weights.sample), self.settings.weights
+            )
         except ModelError as error:
             return base(
                 status=error.status, reason=error.reason, seconds=time.perf_counter() - started
@@ -93,6 +100,11 @@ class Fingerprinter:
             seconds=time.perf_counter() - started,
         )
 
+    @property
+    def limits(self) -> Limits:
+        """Bounds of a checkpoint that is taken on."""
+        return Limits(total_bytes=self.compute.max_bytes)
+
     def modality(self, ref: ModelRef) -> str:
         """What a model's config says it takes: `image`, `text`, or empty if it cannot be probed."""
         return self._config_facts(ref).get("modality", "")
@@ -105,18 +117,27 @@ class Fingerprinter:
             dtype=torch.float32,
         )
 
-    def behaviour(self, ref: ModelRef, shards: Sequence[Shard]) -> BehaviourPart:
+    def behaviour(
+        self, ref: ModelRef, shards: Sequence[Shard], stages: Sequence[Stage] = BEHAVIOUR
+    ) -> BehaviourPart:
         """Load the model and ask it these probes. Raises ModelError if it cannot be loaded or run."""
         model = self.load(ref)
-        part = self.begin(model, ref, shards)
+        part = self.begin(model, ref, shards, stages)
         for shard in shards:
             self.add(part, model, shard)
         return part
 
-    def begin(self, model: ProbedModel, ref: ModelRef, shards: Sequence[Shard]) -> BehaviourPart:
+    def begin(
+        self,
+        model: ProbedModel,
+        ref: ModelRef,
+        shards: Sequence[Shard],
+        stages: Sequence[Stage] = BEHAVIOUR,
+    ) -> BehaviourPart:
         """An empty part for a loaded model; measures on one probe how much memory a batch takes."""
         return BehaviourPart(
             ref,
+            tuple(stages),
             model.modality,
             model.model_type,
             model.architecture,
@@ -131,10 +152,11 @@ class Fingerprinter:
         """Add one shard of probes to a part."""
         budget = max(self.compute.batch_bytes // max(part.activation_bytes, 1), 1)
         started = time.perf_counter()
-        self._add_dna(part, model, shard, budget)
+        if "dna" in part.stages:
+            self._add_dna(part, model, shard, budget)
         between = time.perf_counter()
         part.dna_seconds += between - started
-        if shard.stratum == self.settings.gif.stratum:
+        if "gif" in part.stages and shard.stratum == self.settings.gif.stratum:
             wanted = shard.probes[: max(self.settings.gif.probes - shard.start, 0)]
             self._add_gif(part, model, wanted, budget)
         part.gif_seconds += time.perf_counter() - between
@@ -171,37 +193,44 @@ class Fingerprinter:
             "probes": self.probes[part.modality],
         }
         rows = []
-        dna = part.dna.finish()
-        row = self._row(part.ref, "dna", self.behaviour_id("dna", part.modality))
-        rows.append(
-            row(
-                **facts,
-                readouts=dna.readouts,
-                vectors=dna.vectors,
-                scales=tuple(dna.scales.ravel().tolist()),
-                seconds=part.dna_seconds,
+        if "dna" in part.stages:
+            dna = part.dna.finish()
+            row = self._row(part.ref, "dna", self.behaviour_id("dna", part.modality))
+            rows.append(
+                row(
+                    **facts,
+                    readouts=dna.readouts,
+                    vectors=dna.vectors,
+                    scales=tuple(dna.scales.ravel().tolist()),
+                    seconds=part.dna_seconds,
+                )
             )
-        )
-        if not part.gif.sketches:
-            return rows
-        row = self._row(part.ref, "gif", self.behaviour_id("gif", part.modality))
-        gif = part.gif.finish()
-        rows.append(
-            row(
-                **facts,
-                readouts=gif.readouts,
-                vectors=gif.vectors,
-                scales=tuple(gif.completeness.tolist()),
-                seconds=part.gif_seconds,
+        if part.gif.sketches:
+            gif = part.gif.finish()
+            row = self._row(part.ref, "gif", self.behaviour_id("gif", part.modality))
+            rows.append(
+                row(
+                    **facts,
+                    readouts=gif.readouts,
+                    vectors=gif.vectors,
+                    scales=tuple(gif.completeness.tolist()),
+                    seconds=part.gif_seconds,
+                )
             )
-        )
         return rows
 
     def failed(
-        self, ref: ModelRef, status: str, reason: str, modality: str = "", seconds: float = 0.0
+        self,
+        ref: ModelRef,
+        status: str,
+        reason: str,
+        modality: str = "",
+        seconds: float = 0.0,
+        stages: Sequence[Stage] = BEHAVIOUR,
     ) -> Row:
-        """The row of a model whose behaviour could not be measured."""
-        row = self._row(ref, "dna", self.behaviour_id("dna", modality))
+        """The row of a model whose behaviour could not be measured, of the first of these stages."""
+        kind = stages[0] if stages else BEHAVIOUR[0]
+        row = self._row(ref, kind, self.behaviour_id(kind, modality))
         return row(status=status, reason=reason, modality=modality, seconds=seconds)
 
     def failed_weights(self, ref: ModelRef, status: str, reason: str) -> Row:
@@ -210,6 +239,17 @@ class Fingerprinter:
             status=status, reason=reason
         )
         return row
+
+    def spaces(self, stages: Sequence[Stage]) -> list[Space]:
+        """Every space that these stages make rows in."""
+        found = [weights_space(self.settings)] if "weights" in stages else []
+        found.extend(
+            behaviour_space(kind, self.settings, modality, digest)
+            for kind in BEHAVIOUR
+            if kind in stages
+            for modality, digest in self.probes.items()
+        )
+        return found
 
     def behaviour_id(self, kind: Any, modality: str) -> str:
         """Id of the space of this kind for a modality; of no space at all for an unknown modality."""
@@ -220,7 +260,7 @@ class Fingerprinter:
     def _open(self, ref: ModelRef) -> Checkpoint:
         if ref.problem is not None:
             raise ref.problem
-        return open_checkpoint(Path(ref.location), Limits(total_bytes=self.compute.max_bytes))
+        return open_checkpoint(Path(ref.location), self.limits)
 
     def _config_facts(self, ref: ModelRef) -> dict[str, str]:
         """Type, class and modality by the config; none of them if it is not one that can be probed."""
@@ -254,9 +294,10 @@ class Fingerprinter:
         return make
 
 
-def _tensor_sources(checkpoint: Checkpoint) -> Iterator[TensorSource]:
+def _tensor_sources(checkpoint: Checkpoint, sample: int) -> Iterator[TensorSource]:
     for entry in checkpoint.tensors:
-        yield TensorSource(entry.name, entry.dtype, entry.shape, iter_tensor(entry, BLOCK))
+        blocks = iter_tensor(entry, BLOCK, chosen_blocks(entry.shape, sample))
+        yield TensorSource(entry.name, entry.dtype, entry.shape, blocks)
 
 
 def _batches(probes: Sequence[Probe], size: int) -> Iterator[Sequence[Probe]]:

@@ -2,121 +2,82 @@
 
 Ray's own restarts are off: an actor that dies takes its model's attempt with it, a fresh actor takes its place,
 and the model is tried once more when nothing else runs. A model that kills twice becomes a row `crashed`,
-one that outlasts the time limit a row `timeout`. Models are never shipped: workers get paths.
+one that outlasts the time limit a row `timeout`. Models are never shipped: workers get paths, and fetch remote models
+themselves, a few ahead of the one they compute.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ray
-import torch
-from ray.exceptions import RayActorError
 
+from provray.crawl.actors import Actors, Ended, Lost, Slot
 from provray.crawl.fingerprinter import BehaviourPart, Fingerprinter
-from provray.crawl.settings import PoolSettings
+from provray.crawl.progress import Progress
+from provray.crawl.settings import Fetching, PoolSettings
+from provray.crawl.worker import Worker
 from provray.crawl.worklist import WorkItem
 from provray.index.row import Row
-from provray.models.errors import ModelError
-from provray.probes import Shard
 from provray.sources import ModelRef
+from provray.sources.fetch import Fetched, default_scratch
 
 _ATTEMPTS = 2
-_BOOT_ATTEMPTS = 3
+_PATIENCE = 0.05
+"""Seconds between looks at a worklist that is still being listed."""
 _ModelKey = tuple[str, str]
 
 
-class Worker:
-    """One fingerprint worker: plain Python, made a Ray actor by the pool. `shards`: per modality, references of
-    probe shards in the object store (read once, zero-copy)."""
+class Work(Protocol):
+    """Where models to fingerprint come from."""
 
-    def __init__(self, fingerprinter: Fingerprinter, shards: Mapping[str, Sequence[Any]]) -> None:
-        torch.set_num_threads(fingerprinter.compute.threads)
-        # On a GPU convolutions would round to TF32 by default, and vectors differ from a CPU's in the third digit.
-        torch.backends.cudnn.allow_tf32 = False
-        self.fingerprinter = fingerprinter
-        self._refs = shards
-        self._shards: dict[str, list[Shard]] = {}
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing will come any more."""
 
-    def ready(self) -> bool:
-        """Answers once the actor is up."""
-        return True
+    def take(self, wait: float = 0.0) -> WorkItem | None:
+        """The next model, or None if there is none just now or none any more."""
 
-    def weigh(self, ref: ModelRef) -> Row:
-        """The weights row of a model."""
-        try:
-            return self.fingerprinter.weights(ref)
-        except Exception as error:  # as in `probe`
-            return self.fingerprinter.failed_weights(ref, "broken", _reason(error))
 
-    def probe(
-        self, ref: ModelRef, modality: str, part: int = 0, parts: int = 1
-    ) -> BehaviourPart | Row:
-        """What share number `part` of `parts` of the probes says of a model, or the row of its failure."""
-        started = time.perf_counter()
-        try:
-            return self.fingerprinter.behaviour(ref, self._probes(modality)[part::parts])
-        except ModelError as error:
-            status, reason = error.status, error.reason
-        except (
-            Exception
-        ) as error:  # a model may fail in any way; it becomes a row, the crawl goes on
-            status, reason = "broken", _reason(error)
-        return self.fingerprinter.failed(
-            ref, status, reason, modality, time.perf_counter() - started
-        )
+class Items:
+    """Work that is all known beforehand."""
 
-    def fingerprint(self, item: WorkItem) -> list[Row]:
-        """Every row that one model still lacks."""
-        rows = [] if item.weights_known else [self.weigh(item.ref)]
-        if rows and rows[0].status != "ok":
-            return rows
-        modality = self.fingerprinter.modality(item.ref)
-        if not modality:
-            return [*rows, self.unsupported(item.ref)]
-        part = self.probe(item.ref, modality)
-        return [*rows, *([part] if isinstance(part, Row) else self.fingerprinter.finish(part))]
+    def __init__(self, items: Sequence[WorkItem]) -> None:
+        self._items = deque(items)
 
-    def unsupported(self, ref: ModelRef) -> Row:
-        """The row that says why this model's config cannot be probed."""
-        try:
-            self.fingerprinter.load(ref)
-        except ModelError as error:
-            return self.fingerprinter.failed(ref, error.status, error.reason)
-        return self.fingerprinter.failed(
-            ref, "unsupported", "no probe set fits this model's inputs"
-        )
+    @property
+    def exhausted(self) -> bool:
+        """Whether all were taken."""
+        return not self._items
 
-    def _probes(self, modality: str) -> list[Shard]:
-        if modality not in self._shards:
-            self._shards[modality] = ray.get(list(self._refs[modality]))
-        return self._shards[modality]
+    def take(self, wait: float = 0.0) -> WorkItem | None:
+        """The next one, or None."""
+        return self._items.popleft() if self._items else None
 
 
 @dataclass(frozen=True)
 class _Failure:
-    """A call that gave no rows. `retry`: worth one more attempt, since another model may have been the cause."""
+    """Why a call gave no rows."""
 
     status: str
     reason: str
-    retry: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class _Task:
-    """One call of a worker. `failure`: why the model could not be probed, if this call only fetches its weights row."""
+    """One call of a worker. `attempt`: at this model. `failure`: why the model could not be probed, if this call only
+    makes its weights row. `fetched`: whether its files are on the worker."""
 
     item: WorkItem
-    method: str
-    arguments: tuple[Any, ...]
+    method: str = "fingerprint"
+    more: tuple[Any, ...] = ()
     attempt: int = 1
-    deadline: float = 0.0
     failure: _Failure | None = None
+    fetched: bool = False
 
 
 @dataclass
@@ -129,134 +90,284 @@ class _Spread:
 
 
 class WorkerPool:
-    """The actors. Use as a context manager: leaving it kills them."""
+    """The actors. Use as a context manager: leaving it kills them.
+
+    environment: what workers reach sources with (`sources.access.environment`).
+    """
 
     def __init__(
         self,
         fingerprinter: Fingerprinter,
         shards: Mapping[str, Sequence[Any]],
         settings: PoolSettings,
+        fetching: Fetching | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
         self.fingerprinter = fingerprinter
-        self._shards = shards
-        self._actor: Any = ray.remote(
-            num_cpus=settings.threads, num_gpus=settings.gpus, max_restarts=0, max_task_retries=0
-        )(Worker)
-        self._idle: list[Any] = []
-        self._running: dict[Any, tuple[Any, _Task]] = {}
-        self._booting: dict[Any, Any] = {}
-        self._failed_boots = 0
-        for _ in range(settings.workers):
-            self._boot()
+        fetching = fetching or Fetching(default_scratch())
+        options: dict[str, Any] = {
+            "num_cpus": settings.threads,
+            "num_gpus": settings.gpus,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "concurrency_groups": {"fetch": fetching.ahead},
+            "scheduling_strategy": "SPREAD",
+        }
+        actor: Any = ray.remote(**options)(Worker)
+        arguments = (
+            fingerprinter,
+            shards,
+            fetching,
+            settings.seconds_per_model,
+            dict(environment or {}),
+        )
+        self._ahead_of_each = fetching.ahead
+        self._actors = Actors(lambda: actor.remote(*arguments), settings.workers)
+        self._ahead: dict[Slot, list[_Task]] = {}
+        self._local: deque[_Task] = deque()
+        self._calls: deque[_Task] = deque()
+        self._again: deque[_Task] = deque()
+        self._spread: dict[_ModelKey, _Spread] = {}
+        self._remote = False
+        self._watch = Progress()
 
     def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        working = [actor for actor, _ in self._running.values()]
-        for actor in [*self._idle, *working, *self._booting.values()]:
-            ray.kill(actor)
-        self._idle, self._running, self._booting = [], {}, {}
+        self._actors.close()
 
-    def fingerprint(
-        self, items: Iterable[WorkItem], started: Callable[[ModelRef], None] = lambda _: None
-    ) -> Iterator[list[Row]]:
-        """Rows of each model as it is finished, in no particular order. `started` is told of every model begun."""
-        queue = iter(items)
-        again: deque[_Task] = deque()
-        spread: dict[_ModelKey, _Spread] = {}
-        calls: deque[_Task] = deque()
-        exhausted = False
+    @property
+    def waiting(self) -> int:
+        """Models taken from the work and not yet begun."""
+        return len(self._local) + sum(len(tasks) for tasks in self._ahead.values())
+
+    def fingerprint(self, work: Work, watch: Progress | None = None) -> Iterator[list[Row]]:
+        """Rows of each model as it is finished, in no particular order; `watch` is told what is begun and fetched.
+
+        Raises ScratchFull, RuntimeError if no worker is left, and what `work` raises.
+        """
+        self._watch = watch or Progress()
         while True:
-            while self._idle and not exhausted and not calls:
-                item = next(queue, None)
-                if item is None:
-                    exhausted = True
-                    break
-                started(item.ref)
-                calls.extend(self._first_call(item, spread))
-                while self._idle and calls:
-                    self._begin(calls.popleft())
-            while self._idle and calls:
-                self._begin(calls.popleft())
-            if exhausted and again and self._idle and not self._running:
-                # Alone: nothing else of ours runs while a suspected killer is tried again.
-                self._begin(again.popleft())
-            if exhausted and not (self._running or again or calls):
+            self._take(work)
+            self._begin(work)
+            if work.exhausted and not (self._actors.under_way or self._queued()):
                 return
-            for task, outcome in self._finished():
-                if isinstance(outcome, _Failure) and outcome.retry and task.attempt < _ATTEMPTS:
-                    again.append(replace(task, attempt=task.attempt + 1))
-                    continue
-                yield from self._settle(task, outcome, spread, calls)
+            # With nothing to wait for but the listing, look at it soon.
+            starved = not work.exhausted and any(not slot.busy for slot in self._actors.slots)
+            for event in self._actors.wait(_PATIENCE if starved else 60.0):
+                if isinstance(event, Lost):
+                    yield from self._lost(event)
+                elif event.call.kind == "fetch":
+                    yield from self._fetched(event)
+                else:
+                    event.call.slot.busy = False
+                    yield from self._settle(event.call.about, event.outcome)
 
-    def _first_call(self, item: WorkItem, spread: dict[_ModelKey, _Spread]) -> list[_Task]:
+    def _queued(self) -> bool:
+        return bool(self._local or self._calls or self._again or any(self._ahead.values()))
+
+    def _take(self, work: Work) -> None:
+        """Take as much work as workers can begin or fetch now, and no more: other crawls share the rest."""
+        while not work.exhausted:
+            idle = sum(not slot.busy for slot in self._actors.slots) - len(self._calls)
+            room = self._remote and not self._local and self._roomiest() is not None
+            if len(self._local) >= idle and not room:
+                return
+            item = work.take()
+            if item is None:
+                return
+            self._remote = item.ref.remote and item.ref.problem is None
+            if self._remote:
+                self._fetch_ahead(_Task(item))
+            else:
+                self._local.append(_Task(item))
+
+    def _roomiest(self) -> Slot | None:
+        """The worker with fewest models ahead, if it may have another."""
+        slots = self._actors.slots
+        if not slots:
+            return None
+        slot = min(slots, key=lambda s: len(self._ahead.get(s, ())))
+        return slot if len(self._ahead.get(slot, ())) < self._ahead_of_each else None
+
+    def _fetch_ahead(self, task: _Task, slot: Slot | None = None) -> None:
+        slot = slot or self._roomiest()
+        if slot is None:
+            # Without a worker that could fetch it, it is fetched when it is begun.
+            self._local.append(task)
+            return
+        self._ahead.setdefault(slot, []).append(task)
+        # The worker keeps the time limit of a fetch itself: killing it would stop what it computes.
+        self._actors.call(slot, "fetch", (task.item,), task, float("inf"))
+
+    def _begin(self, work: Work) -> None:
+        for slot in [s for s in self._actors.slots if not s.busy]:
+            task = self._next(slot, work)
+            if task is not None:
+                slot.busy = True
+                self._actors.call(
+                    slot,
+                    task.method,
+                    (task.item, *task.more),
+                    task,
+                    self.settings.seconds_per_model,
+                )
+
+    def _next(self, slot: Slot, work: Work) -> _Task | None:
+        """What this worker does next."""
+        if self._calls:
+            return self._calls.popleft()
+        own = self._ahead.get(slot, [])
+        ready = next((task for task in own if task.fetched), None)
+        if ready is not None:
+            own.remove(ready)
+            return self._first_call(ready)
+        if self._local:
+            return self._first_call(self._local.popleft())
+        if work.exhausted and not own:
+            self._steal(slot)
+        alone = not (self._actors.under_way or any(self._ahead.values()))
+        if work.exhausted and self._again and alone:
+            # Alone: nothing else of ours runs while a suspected killer is tried again.
+            return self._again.popleft()
+        return None
+
+    def _steal(self, slot: Slot) -> None:
+        """Near the end, take a model that waits for a worker with more to do."""
+        others = [
+            (s, tasks) for s, tasks in self._ahead.items() if s is not slot and len(tasks) > 1
+        ]
+        if others:
+            other, tasks = max(others, key=lambda pair: len(pair[1]))
+            task = tasks.pop()
+            self._actors.tell(other, "drop", task.item.ref)
+            self._fetch_ahead(replace(task, fetched=False), slot)
+
+    def _first_call(self, task: _Task) -> _Task | None:
         """What to do first with a model: all of it in one call, or, of a large one, its weights and then its parts."""
-        large = _weights_bytes(item.ref) > self.settings.spread_bytes
-        if self.settings.workers == 1 or not large:
-            return [_Task(item, "fingerprint", (item,))]
-        if not item.weights_known:
-            return [_Task(item, "weigh", (item.ref,))]
-        modality = self.fingerprinter.modality(item.ref)
+        item = task.item
+        self._watch.started(item.ref)
+        if self.settings.workers == 1 or _weights_bytes(item.ref) <= self.settings.spread_bytes:
+            return task
+        if "weights" in item.stages:
+            return replace(task, method="weigh")
+        modality = "" if item.ref.remote else self.fingerprinter.modality(item.ref)
         if not modality:
-            return [_Task(item, "fingerprint", (item,))]
-        return self._spread_out(item, modality, [], spread)
+            return task
+        self._spread_out(item, modality, [])
+        return self._calls.popleft()
 
-    def _spread_out(
-        self, item: WorkItem, modality: str, rows: list[Row], spread: dict[_ModelKey, _Spread]
-    ) -> list[_Task]:
+    def _spread_out(self, item: WorkItem, modality: str, rows: list[Row]) -> None:
         """One call per worker, each with its share of the probes."""
         count = self.settings.workers
-        spread[(item.ref.model, item.ref.revision)] = _Spread(count, rows)
-        return [
-            _Task(item, "probe", (item.ref, modality, number, count)) for number in range(count)
-        ]
+        self._spread[(item.ref.model, item.ref.revision)] = _Spread(count, rows)
+        self._calls.extend(
+            _Task(item, "probe", (modality, number, count)) for number in range(count)
+        )
 
-    def _settle(
-        self, task: _Task, outcome: Any, spread: dict[_ModelKey, _Spread], calls: deque[_Task]
-    ) -> Iterator[list[Row]]:
+    def _fetched(self, event: Ended) -> Iterator[list[Row]]:
+        """A fetch ended: its model can be computed, or is a row already."""
+        task: _Task = event.call.about
+        own = self._ahead.get(event.call.slot, [])
+        if task not in own:
+            # Another worker took it over meanwhile.
+            self._actors.tell(event.call.slot, "drop", task.item.ref)
+        elif isinstance(event.outcome, Fetched):
+            task.fetched = True
+            self._watch.fetched(event.outcome)
+        else:
+            own.remove(task)
+            yield [event.outcome]
+
+    def _lost(self, event: Lost) -> Iterator[list[Row]]:
+        """An actor died or was killed. What it computed is tried again or given up; what waited goes elsewhere."""
+        waiting = self._ahead.pop(event.slot, [])
+        computing = next((call for call in event.calls if call.kind != "fetch"), None)
+        for task in waiting:
+            if computing is None:
+                # Nothing ran: what it fetched is under suspicion.
+                yield from self._failed_attempt(task)
+            else:
+                self._fetch_ahead(replace(task, fetched=False))
+        if computing is not None and computing is event.late:
+            limit = self.settings.seconds_per_model
+            failure = _Failure("timeout", f"took longer than the time limit of {limit:g} s")
+            yield from self._settle(computing.about, failure)
+        elif computing is not None:
+            yield from self._failed_attempt(computing.about)
+
+    def _failed_attempt(self, task: _Task) -> Iterator[list[Row]]:
+        if task.attempt < _ATTEMPTS:
+            self._again.append(replace(task, attempt=task.attempt + 1, fetched=False))
+            return
+        limit = self.fingerprinter.compute.memory_bytes
+        allowed = f" (it may take {limit / 2**30:.3g} GiB of memory)" if limit else ""
+        reason = f"the worker process died while probing it, twice{allowed}"
+        yield from self._settle(task, _Failure("crashed", reason))
+
+    def _settle(self, task: _Task, outcome: Any) -> Iterator[list[Row]]:
         """Turn what a call gave into a finished model's rows, or into the calls that it still needs."""
         ref = task.item.ref
+        finished: Iterator[list[Row]]
         if task.method == "fingerprint" and isinstance(outcome, _Failure):
-            # Its weights are worth a row of their own, and only a call of their own can tell if they are safe to read.
-            calls.append(_Task(task.item, "weigh", (ref,), failure=outcome))
+            if "weights" in task.item.stages:
+                # Its weights are worth a row, and only a call of their own can tell if they are safe to read.
+                self._calls.append(_Task(task.item, "weigh", failure=outcome))
+                return
+            failed = self.fingerprinter.failed(
+                ref, outcome.status, outcome.reason, stages=task.item.behaviour
+            )
+            finished = iter([[failed]])
         elif task.method == "fingerprint":
-            yield outcome
+            finished = iter([outcome])
         elif task.method == "weigh":
-            yield from self._weighed(task, outcome, spread, calls)
+            finished = self._weighed(task, outcome)
         else:
-            if isinstance(outcome, _Failure):
-                modality = task.arguments[1]
-                outcome = self.fingerprinter.failed(ref, outcome.status, outcome.reason, modality)
-            yield from self._join(spread, (ref.model, ref.revision), outcome)
+            finished = self._probed(task, outcome)
+        for rows in finished:
+            if ref.remote:
+                for slot in self._actors.slots:
+                    self._actors.tell(slot, "drop", ref)
+            yield rows
 
-    def _weighed(
-        self, task: _Task, outcome: Any, spread: dict[_ModelKey, _Spread], calls: deque[_Task]
-    ) -> Iterator[list[Row]]:
+    def _weighed(self, task: _Task, outcome: Any) -> Iterator[list[Row]]:
         """After the weights of a model that is spread over workers, or of one whose probing failed."""
-        ref = task.item.ref
+        item, ref = task.item, task.item.ref
         if isinstance(outcome, _Failure):
             outcome = self.fingerprinter.failed_weights(ref, outcome.status, outcome.reason)
-        rows = [] if task.item.weights_known else [outcome]
-        if outcome.status != "ok":
-            yield rows
+        behaviour = replace(item, stages=item.behaviour)
+        if outcome.status != "ok" or not item.behaviour:
+            yield [outcome]
         elif task.failure is not None:
-            failure = task.failure
             yield [
-                *rows,
-                self.fingerprinter.failed(ref, failure.status, failure.reason, outcome.modality),
+                outcome,
+                self.fingerprinter.failed(
+                    ref,
+                    task.failure.status,
+                    task.failure.reason,
+                    outcome.modality,
+                    stages=item.behaviour,
+                ),
             ]
         elif not outcome.modality:
-            calls.append(_Task(task.item, "fingerprint", (task.item,)))
+            # It cannot be probed; the rest of `fingerprint` says why.
+            self._spread[(ref.model, ref.revision)] = _Spread(1, [outcome])
+            self._calls.append(_Task(behaviour, "unsupported"))
         else:
-            calls.extend(self._spread_out(task.item, outcome.modality, rows, spread))
+            self._spread_out(behaviour, outcome.modality, [outcome])
 
-    def _join(
-        self, spread: dict[_ModelKey, _Spread], key: _ModelKey, outcome: Any
-    ) -> Iterator[list[Row]]:
+    def _probed(self, task: _Task, outcome: Any) -> Iterator[list[Row]]:
         """Add one part of a spread model; yields its rows when it was the last."""
-        model = spread[key]
+        ref = task.item.ref
+        if isinstance(outcome, _Failure):
+            modality = task.more[0] if task.more else ""
+            outcome = self.fingerprinter.failed(
+                ref, outcome.status, outcome.reason, modality, stages=task.item.behaviour
+            )
+        key = (ref.model, ref.revision)
+        model = self._spread[key]
         model.waiting -= 1
         if isinstance(outcome, Row):
             if all(row.kind == "weights" for row in model.rows):
@@ -267,81 +378,14 @@ class WorkerPool:
             model.part.merge(outcome)
         if model.waiting:
             return
-        del spread[key]
+        del self._spread[key]
         failed = any(row.status != "ok" for row in model.rows)
         if model.part is not None and not failed:
             model.rows.extend(self.fingerprinter.finish(model.part))
         yield model.rows
 
-    def _boot(self) -> None:
-        """Start an actor; it takes calls once it answers, so that its imports cost no model its time limit."""
-        actor = self._actor.remote(self.fingerprinter, self._shards)
-        self._booting[actor.ready.remote()] = actor
-
-    def _begin(self, task: _Task) -> None:
-        actor = self._idle.pop()
-        task.deadline = time.monotonic() + self.settings.seconds_per_model
-        reference = getattr(actor, task.method).remote(*task.arguments)
-        self._running[reference] = (actor, task)
-
-    def _finished(self) -> Iterator[tuple[_Task, Any]]:
-        """Calls that ended or ran out of time; dead actors are replaced, new ones welcomed."""
-        nearest = min(
-            (t.deadline for _, t in self._running.values()), default=time.monotonic() + 60
-        )
-        done, _ = ray.wait(
-            [*self._running, *self._booting],
-            num_returns=1,
-            timeout=max(nearest - time.monotonic(), 0.05),
-        )
-        for reference in done:
-            if reference in self._booting:
-                self._welcome(reference)
-                continue
-            actor, task = self._running.pop(reference)
-            outcome, alive = _outcome(reference)
-            if alive:
-                self._idle.append(actor)
-            else:
-                self._boot()
-            yield task, outcome
-        now = time.monotonic()
-        for reference in [r for r, (_, t) in self._running.items() if t.deadline < now]:
-            actor, task = self._running.pop(reference)
-            ray.kill(actor)
-            self._boot()
-            limit = self.settings.seconds_per_model
-            yield task, _Failure("timeout", f"took longer than the time limit of {limit:g} s")
-
-    def _welcome(self, reference: Any) -> None:
-        """Put an actor that finished booting to work. Raises RuntimeError if actors keep dying before they answer."""
-        actor = self._booting.pop(reference)
-        try:
-            ray.get(reference)
-        except RayActorError as error:
-            self._failed_boots += 1
-            if self._failed_boots >= _BOOT_ATTEMPTS * self.settings.workers:
-                raise RuntimeError(f"fingerprint workers die before they start: {error}") from error
-            self._boot()
-        else:
-            self._failed_boots = 0
-            self._idle.append(actor)
-
-
-def _outcome(reference: Any) -> tuple[Any, bool]:
-    """What a finished call gave, and whether its actor is still alive."""
-    try:
-        return ray.get(reference), True
-    except RayActorError:
-        return _Failure(
-            "crashed", "the worker process died while probing it, twice", retry=True
-        ), False
-
-
-def _reason(error: Exception) -> str:
-    text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-    return f"cannot be run: {text[:300]}"
-
 
 def _weights_bytes(ref: ModelRef) -> int:
+    if ref.remote:
+        return sum(max(f.size, 0) for f in ref.files if f.name.endswith(".safetensors"))
     return sum(p.stat().st_size for p in Path(ref.location).glob("*.safetensors"))

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Stage = Literal["weights", "dna", "gif"]
+
+STAGES: tuple[Stage, ...] = ("weights", "dna", "gif")
+"""The kinds of fingerprint, cheapest first."""
+
+BEHAVIOUR: tuple[Literal["dna", "gif"], ...] = ("dna", "gif")
+"""Stages that run the model."""
+
+GIB = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -11,14 +23,15 @@ class Compute:
     """How a worker computes; none of it changes a fingerprint beyond rounding.
 
     dtype: float32, or bfloat16 for autocast of DNA readouts on a GPU. batch_bytes: bound on activations of one batch.
-    max_bytes: weights of the largest model taken on.
+    max_bytes: weights of the largest model taken on. memory_bytes: what a worker may allocate in all, 0 for no limit.
     """
 
     device: str = "cpu"
     dtype: str = "float32"
     threads: int = 1
     batch_bytes: int = 256 * 2**20
-    max_bytes: int = 16 * 2**30
+    max_bytes: int = 16 * GIB
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,22 @@ class PoolSettings:
         if self.workers < 1 or self.threads < 1:
             raise ValueError(
                 f"--workers and --threads must be at least 1, got {self.workers} and {self.threads}"
+            )
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """How a worker fetches remote models while it fingerprints others. `scratch`: folder on its machine; `disk_bytes`:
+    what it may hold there; `ahead`: models that are fetched at once and held ready."""
+
+    scratch: Path
+    disk_bytes: int = 20 * GIB
+    ahead: int = 4
+
+    def __post_init__(self) -> None:
+        if self.ahead < 1 or self.disk_bytes < 1:
+            raise ValueError(
+                f"a worker must be allowed a byte of disk and one model ahead, got {self.disk_bytes} and {self.ahead}"
             )
 
 

@@ -1,8 +1,8 @@
 """Fetching remote models into a bounded folder: what is cheap and decides comes first.
 
-Configuration, tokenizer and card are read whole. Of each weight file only the header comes at first, into a sparse file
-of the full size, so that every check of `models.checkpoint` runs before the weights travel: a model that is refused costs
-kilobytes. Then the weights follow, or only the ranges that a sampled sketch reads.
+Configuration, tokenizer and card are read whole. Of each weight file only the header comes at first, into a sparse
+file of the full size, so that every check of `models.checkpoint` runs before the weights travel: a model that is
+refused costs kilobytes. Then the weights follow, or only the ranges that a sampled sketch reads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,12 +28,15 @@ from provray.models.errors import SlowModel, TooLargeModel, UnavailableModel, Un
 from provray.models.files import MIB, Limits, plain_name
 from provray.sources import open_reader
 from provray.sources.base import ModelRef, Reader, SourceFile
-from provray.sources.folder import CARD, read_card
+from provray.sources.folder import read_card
+from provray.sources.wanted import CARD
 
 HEAD_BYTES = 128 * 1024
 """Of a weight file, in the first request: the header of most models, all of a very small one."""
 
-Ranges = Callable[[Checkpoint], dict[Path, Sequence[tuple[int, int]]]]
+_GAP = MIB
+
+Ranges = Callable[[Checkpoint], Mapping[Path, Sequence[tuple[int, int]]]]
 """The byte ranges of each weight file that will be read, of a checkpoint whose headers are there."""
 
 
@@ -60,8 +63,8 @@ class _Held:
 
 
 class Scratch:
-    """The fetched models of one process: a folder each below `root`, at most `budget` bytes in all, deleted when they are
-    dropped. Folders that dead processes left are removed first.
+    """The fetched models of one process: a folder each below `root`, at most `budget` bytes in all, deleted when they
+    are dropped. Folders that dead processes left are removed first.
 
     limits: bounds of a checkpoint, `total_bytes` among them. seconds: time limit of one model's fetch. Safe to use from
     several threads. Raises OSError if nothing can be written to `root`.
@@ -142,7 +145,7 @@ class Scratch:
                 if probed:
                     read_config(held.folder, self._limits)
                 checkpoint = one.headers()
-                wanted = ranges(checkpoint) if ranges is not None else one.rest()
+                wanted = one.rest() if ranges is None else _joined(ranges(checkpoint))
                 with clock.stopped():
                     self._take_room(
                         held, one.bytes + sum(e - b for some in wanted.values() for b, e in some)
@@ -212,14 +215,14 @@ class _OneModel:
                 self._header(file)
         return open_checkpoint(self.folder, self.limits)
 
-    def rest(self) -> dict[Path, Sequence[tuple[int, int]]]:
+    def rest(self) -> Mapping[Path, Sequence[tuple[int, int]]]:
         """What is still missing of each weight file."""
         return {
             self.folder / name: [(begin, file.size)]
             for name, (file, begin, _) in self._heads.items()
         }
 
-    def weights(self, wanted: dict[Path, Sequence[tuple[int, int]]], whole: bool) -> None:
+    def weights(self, wanted: Mapping[Path, Sequence[tuple[int, int]]], whole: bool) -> None:
         """Fetch ranges into the sparse files. A whole file must have the digest that its source names, if it does."""
         for path, ranges in wanted.items():
             file, begin, digest = self._heads[path.name]
@@ -266,6 +269,21 @@ class _OneModel:
         if name == CARD or "config" in name or name == "special_tokens_map.json":
             return self.limits.config_bytes
         return self.limits.tokenizer_bytes
+
+
+def _joined(
+    ranges: Mapping[Path, Iterable[tuple[int, int]]],
+) -> Mapping[Path, Sequence[tuple[int, int]]]:
+    """The same ranges, those with a small gap between them as one: a request costs more than the bytes of the gap."""
+    joined: dict[Path, list[tuple[int, int]]] = {}
+    for path, some in ranges.items():
+        found = joined.setdefault(path, [])
+        for begin, end in some:
+            if found and begin - found[-1][1] <= _GAP:
+                found[-1] = (found[-1][0], end)
+            else:
+                found.append((begin, end))
+    return joined
 
 
 class _Clock:

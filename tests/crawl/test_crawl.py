@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from provray.crawl.cluster import NotEnoughResources
-from provray.crawl.crawl import choose_probes, crawl
+from provray.crawl.crawl import crawl
+from provray.crawl.shards import choose_probes
 from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.progress import Progress
 from provray.crawl.settings import Compute, PoolSettings
