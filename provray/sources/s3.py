@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ParamValidationError
@@ -97,6 +97,8 @@ class S3Source:
                 Bucket=self.bucket, Prefix=below, PaginationConfig={"PageSize": _PAGE_KEYS}
             )
             for page in pages:
+                if "IsTruncated" not in page:  # some page of the web, read as an empty listing
+                    raise SourceError(f"{endpoint_of(client)} does not answer as S3 does")
                 for found in page.get("Contents", ()):
                     yield _object(found, len(below))
         except ParamValidationError:
@@ -194,6 +196,5 @@ def _hostile(path: str, files: list[SourceFile]) -> ModelError | None:
 
 
 def _object(found: dict[str, Any], cut: int) -> ListedObject:
-    return ListedObject(
-        found["Key"][cut:], found["Size"], found.get("ETag", ""), found["LastModified"]
-    )
+    modified = found["LastModified"].astimezone(UTC)
+    return ListedObject(found["Key"][cut:], found["Size"], found.get("ETag", ""), modified)

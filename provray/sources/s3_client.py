@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +19,6 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 from botocore.exceptions import ConnectionError as NoConnection
-from botocore.parsers import ResponseParserError
 
 from provray.sources.base import SourceError
 
@@ -32,8 +32,8 @@ _LONGEST_ASKED_WAIT = 60.0
 _PASSING = frozenset({"SlowDown", "RequestTimeout"})
 _lock = threading.Lock()
 
-S3_ERRORS = (ClientError, BotoCoreError, ResponseParserError)
-"""What a request may raise; ResponseParserError comes from servers that do not speak S3."""
+S3_ERRORS = (ClientError, BotoCoreError)
+"""What a request may raise."""
 
 _REASONS = {
     "NoSuchBucket": "there is no such bucket",
@@ -90,7 +90,8 @@ def endpoint_of(client: Any) -> str:
 def is_passing(error: Exception) -> bool:
     """Whether a failure may be over soon: throttling, a server's fault, a lost connection."""
     if isinstance(error, ClientError):
-        return status_of(error) == 429 or status_of(error) >= 500 or code_of(error) in _PASSING
+        status = status_in(error.response)
+        return status == 429 or status >= 500 or code_of(error) in _PASSING
     return isinstance(error, NoConnection | HTTPClientError)
 
 
@@ -103,9 +104,9 @@ def asked_wait(error: Exception) -> float:
     return min(float(asked), _LONGEST_ASKED_WAIT) if asked.isdecimal() else 0.0
 
 
-def status_of(error: ClientError) -> int:
-    """HTTP status of an answer, 0 if there is none."""
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+def status_in(answer: Mapping[str, Any]) -> int:
+    """HTTP status of an answer (`ClientError.response` too), 0 if there is none."""
+    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def code_of(error: ClientError) -> str:
@@ -118,12 +119,10 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, ClientError):
         code = code_of(error)
         known = _REASONS.get(code)
-        said = f"status {status_of(error)}, {code!r}"
+        said = f"status {status_in(error.response)}, {code!r}"
         return f"{known} ({said})" if known else f"it answered with {said}"
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     if isinstance(error, NoConnection | HTTPClientError):
         return f"it cannot be reached ({type(error).__name__})"
-    if isinstance(error, ResponseParserError):
-        return "it does not answer as S3 does"
     return f"the request failed ({type(error).__name__})"

@@ -19,7 +19,7 @@ from provray.sources.s3_client import (
     is_passing,
     reason_of,
     s3_client,
-    status_of,
+    status_in,
 )
 
 _PIECE = 1 << 18
@@ -45,11 +45,10 @@ class S3Reader:
 
     def head(self, file: SourceFile, count: int) -> tuple[bytes, int]:
         """The first `count` bytes of a file (fewer if it is shorter), and its size. Raises UnavailableModel."""
-        if file.size == 0:
-            return (
-                b"",
-                0,
-            )  # no range of an empty object is valid, and nothing is all there is to read
+        if (
+            file.size == 0
+        ):  # no range of an empty object is valid, and nothing is all there is to read
+            return b"", 0
         end = count if file.size < 0 else min(count, file.size)
         answers = list(self._read(file, 0, end))
         return b"".join(piece for piece, _ in answers), answers[-1][1]
@@ -95,16 +94,19 @@ class S3Reader:
             wanted["IfMatch"] = file.tag
         answer = self._client.get_object(**wanted)
         given, _, whole = answer.get("ContentRange", "").rpartition("/")
-        if not given.startswith(f"bytes {begin}-") or not whole.isdigit():
-            answer["Body"].close()
+        size = int(whole) if whole.isdecimal() and given.startswith(f"bytes {begin}-") else -1
+        if size >= 0 and file.size in (-1, size):
+            return answer["Body"], size
+        answer["Body"].close()
+        if status_in(answer) != 206:
             raise self._unavailable(file, "the server does not give byte ranges")
-        if file.size >= 0 and int(whole) != file.size:
-            answer["Body"].close()
+        if size >= 0 and not file.tag:
             raise self._changed(file)
-        return answer["Body"], int(whole)
+        # The ETag held, so the answer's head was cut off: Python reads what there is of it without a word.
+        raise IncompleteReadError(actual_bytes=0, expected_bytes=end - begin)
 
     def _raise_if_lasting(self, file: SourceFile, error: Exception) -> None:
-        if isinstance(error, ClientError) and status_of(error) in (412, 416):
+        if isinstance(error, ClientError) and status_in(error.response) in (412, 416):
             raise self._changed(file) from None
         passing = is_passing(error) or isinstance(error, IncompleteReadError)
         if isinstance(error, S3_ERRORS) and not passing:
