@@ -95,6 +95,8 @@ class Seaweed:
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
         settings.write_text(json.dumps({"identities": [identity]}))
+        # Every bucket has volumes of its own: one each, not seven, or some fifteen buckets would use them up.
+        (self.folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
         ports = zip(_ROLES, _ports_below(self.port), strict=True)
         command = [
             str(Path(sys.executable).parent / "weed"),
@@ -106,7 +108,7 @@ class Seaweed:
             *(f"-{role}.port={port}" for role, port in ports),
             "-master.telemetry=false",
             "-master.volumeSizeLimitMB=64",
-            "-volume.max=100",
+            "-volume.max=1000",
             "-filer",
             f"-filer.localSocket={self.folder / 'filer.sock'}",
             "-s3",
