@@ -117,7 +117,9 @@ def score(members: Sequence[Fingerprint], truth: Truth, whole: dict[str, Any]) -
     )
     children, parents = (np.array(side) for side in zip(*truth.pairs, strict=True))
     numbers = np.unique(truth.families, return_inverse=True)[1]
-    in_order = np.array([not members[c].model.endswith(".permuted") for c in children])
+    in_order = np.array(
+        [not members[c].model.endswith((".permuted", ".drop-layer")) for c in children]
+    )
     found: dict[str, Any] = {}
     for readout in READOUTS:
         values = matrices[readout]
@@ -233,12 +235,12 @@ def cost(entries: Sequence[TensorEntry], sample: int) -> dict[str, Any]:
 
 
 def seconds(folder: Path, sample: int) -> float:
-    """Seconds to read and sketch a model from the page cache, the least of some rounds."""
+    """CPU seconds to read and sketch a model from the page cache, the least of some rounds."""
     taken = []
     for _ in range(ROUNDS):
-        began = time.perf_counter()
+        began = time.process_time()
         fingerprint_weights(_sources(opened(folder), sample), WeightsSettings(sample=sample))
-        taken.append(time.perf_counter() - began)
+        taken.append(time.process_time() - began)
     return min(taken)
 
 
@@ -279,7 +281,7 @@ def edit(work: Path) -> dict[str, Any]:
         whole = len(ours.weights.tensors) if ours.weights else 0
         seen[str(sample)] = {
             "tensors that differ": whole - len(_identical(ours, theirs)),
-            "direction": list(direction(ours, theirs).reasons),
+            "relation": guess_relation(ours, theirs),
         }
     return {"block": block, "of": -(-entry.elements // BLOCK), "seen": seen}
 

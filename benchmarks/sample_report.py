@@ -33,27 +33,28 @@ verdict is the rule that lineages are built on (`relatives`, false discovery rat
 which was fitted on whole tensors of a zoo that holds these three real models: read the columns against `all`, not as
 recall in the wild."""
 _COSTS = """\
-Seconds are of reading from the page cache and sketching, the least of three rounds. The Llama is its header alone
-(bfloat16, names and shapes of transformers' default configuration): bytes and ranges are exact, and the time at a slow
-source (0.3 s a request, 20 MB/s, one request after another) is computed, not measured. Requests, not bytes, are what is
-left to pay there: ask for several ranges at a time."""
+Seconds are CPU time of reading from the page cache and sketching, the least of three rounds. The Llama is its
+header alone (bfloat16, names and shapes of transformers' default configuration): bytes and ranges are exact,
+and the time at a slow source (0.3 s a request, 20 MB/s, one request after another) is computed, not measured.
+Requests, not bytes, are what is left to pay there: ask for several ranges at a time."""
 _RECALL = """\
 `narrowest margin`: least difference, over pairs, of the parent's cosine and the best one that a stranger has with the
 child. `largest change`: against reading everything. Biases and gains here are shorter than a block, so they are read
 whole with any sample."""
 _BLIND = """\
-- **Copies.** A digest of the whole model needs every byte, so it is empty where anything was left out: a copy is
-  told to be an `ancestor`, no more. Small models, whose tensors fit into the sample, keep theirs.
-- **A change beyond the sample.** The edit lies in block {block} of the {of} of MiniLM's embedding table, which no
-  sample here reads: nothing differs, and the two are told to be the same. A change confined to one block is met
-  with the share of that tensor's blocks that is read.
-- **Frozen parts.** Equal digests of a sampled tensor say that the sample is equal. Wrongly identical are tensors
-  told so that are not, over the pairs of child and parent (truly identical there: {identical}).
-- **Lattice and zeros.** They lie all over a tensor, and a few rows of the sample show them. Changes above are of a
-  model's mean over its matrices.
-- **Rearranged neurons.** Count, size and kurtosis of a whole tensor do not change with the order of its rows; those
-  of a sample do, where rows moved in or out of it. Layers that moved are still known: blocks are drawn by shape,
-  not by name."""
+- **Copies.** A digest of the whole model needs every byte, so it is empty where anything was left out: a copy
+  is told to descend from its original, as `rearranged`. Small models, whose tensors fit into the sample, keep
+  theirs.
+- **A change beyond the sample.** The edit lies in block {block} of the {of} of MiniLM's embedding table, which
+  no sample here reads: nothing differs. A change confined to one block is met with the share of that tensor's
+  blocks that is read.
+- **Frozen parts.** Equal digests of a sampled tensor say that the sample is equal. Wrongly identical are
+  tensors told so that are not, over the pairs of child and parent (truly identical there: {identical}).
+- **Lattice and zeros.** They lie all over a tensor, and a few rows of the sample show them. Changes above are
+  of a model's mean over its matrices.
+- **Rearranged neurons.** Count, size and kurtosis of a whole tensor do not change with the order of its rows;
+  those of a sample do, where rows moved in or out of it. Layers that moved are still known: blocks are drawn by
+  shape, not by name."""
 _CHOICES = """\
 Exact cosines of a child with its parent, no sketch: how far a sample's lies from the whole's, mean / largest
 over eleven pairs (model: mean over its matrices by their size; matrix: each by itself). `spread` is what
@@ -103,7 +104,7 @@ def _costs(found: Mapping[str, Any], order: Sequence[str]) -> str:
     samples, large = found["samples"], found["large"]
     rows = []
     for name in samples["0"]["models"]:
-        for what, unit in (("bytes", "MB"), ("ranges", "ranges"), ("seconds", "s, local")):
+        for what, unit in (("bytes", "MB"), ("ranges", "ranges"), ("seconds", "CPU s")):
             values = [samples[s]["models"][name][what] for s in order]
             rows.append([f"{name}, {unit}", *(_number(what, v) for v in values)])
     rows.append(
@@ -124,7 +125,7 @@ def _recall(samples: Mapping[str, Any], order: Sequence[str]) -> str:
         rows += [
             [f"{readout}: parent, lowest", *(f"{v['parent']['lowest']:.3f}" for v in of)],
             [
-                f"{readout}: parent, lowest but for permuted",
+                f"{readout}: parent, lowest but for permuted and dropped layer",
                 *(f"{v['parent']['lowest in order']:.3f}" for v in of),
             ],
             [f"{readout}: parent, median", *(f"{v['parent']['median']:.4f}" for v in of)],
@@ -184,6 +185,7 @@ def _blind(found: Mapping[str, Any], order: Sequence[str]) -> str:
         ["tensors wrongly told identical", *(str(a["tensors wrongly identical"]) for a in against)],
         ["one token's embedding edited: tensors that differ",
          *(str(edit["seen"][s]["tensors that differ"]) for s in order)],
+        ["it is told to be", *(edit["seen"][s]["relation"] for s in order)],
         ["share of zeros, largest change", *(f"{a['marks moved']['zeros']:.4f}" for a in against)],
         ["share of different values, largest change", *(f"{a['marks moved']['distinct']:.4f}" for a in against)],
     ]  # fmt: skip

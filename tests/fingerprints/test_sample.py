@@ -162,6 +162,7 @@ def test_reading_everything_is_the_space_it_always_was_and_every_sample_is_one_o
         for sample in (0, 1, 2, 4, 8, 16)
     }
     assert len(ids) == 6
+    assert "weights-8d58c2227d536d7c" in ids  # of four blocks
     assert "weights-b0201c58f63d6a75" in ids
 
 
