@@ -10,4 +10,20 @@ makes two fingerprints comparable). The Python modules may still move.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from provray.client import AsyncClient, Client
+
+__all__ = ["AsyncClient", "Client", "__version__"]
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The clients of the query service, imported when they are first named."""
+    if name in ("AsyncClient", "Client"):
+        from provray import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module 'provray' has no attribute {name!r}")

@@ -78,7 +78,7 @@ def create_app(service: Service, guard: Guard, metrics: Metrics, audit: AuditLog
         response_model=schemas.Answer,
         responses={
             **_JOB,
-            **_errors(400, 403, 404, 413, 415, 422, 429, 500, 503, keyed=guard.keyed),
+            **_errors(400, 403, 404, 413, 422, 429, 500, 503, keyed=guard.keyed),
         },
         summary="Ask which indexed model is this one's ancestor",
         tags=["ancestry"],
@@ -93,7 +93,7 @@ def create_app(service: Service, guard: Guard, metrics: Metrics, audit: AuditLog
     @app.post(
         "/v1/ancestry:batch",
         response_model=schemas.BatchAnswers,
-        responses=_errors(400, 413, 415, 422, 429, 500, 503, keyed=guard.keyed),
+        responses=_errors(400, 413, 422, 429, 500, 503, keyed=guard.keyed),
         summary="Ask about several models",
         tags=["ancestry"],
     )
@@ -260,10 +260,10 @@ def _may(guard: Guard, scope: str) -> Any:
 
     bearer = HTTPBearer(auto_error=False, description=f"A key with the scope {scope}, or admin.")
 
-    async def keyed(
-        request: Request,
-        given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-    ) -> str:
+    # As a default: `bearer` is a local name, which an annotation would not find.
+    needed: HTTPAuthorizationCredentials | None = Depends(bearer)
+
+    async def keyed(request: Request, given: HTTPAuthorizationCredentials | None = needed) -> str:
         return admit(request, given.credentials if given else None)
 
     chosen: Callable[..., Any] = keyed if guard.keyed else local
@@ -319,7 +319,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     """What the framework refuses by itself."""
     assert isinstance(error, HTTPException)
-    names = {404: "not-found", 405: "method-not-allowed", 415: "unsupported-media-type"}
+    names = {404: "not-found", 405: "method-not-allowed"}
     name = names.get(error.status_code, "bad-request")
     details = {
         "not-found": f"there is no route {request.url.path[:200]!r}; GET /openapi.json lists them",

@@ -18,6 +18,8 @@ from provray.serve.problems import MEDIA_TYPE, Refused
 from provray.serve.reply import Reply, refusal
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_UNWRITTEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
+"""Routes that tell nothing of the index."""
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _SAFE = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
@@ -122,7 +124,7 @@ class Edge:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         verdict = str(seen.told.get("verdict", ""))
         self._metrics.count(route, method, seen.status, seconds, verdict)
-        if not scope["path"].startswith("/v1/"):
+        if route in _UNWRITTEN:
             return
         self._audit.write(
             {

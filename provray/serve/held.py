@@ -16,7 +16,9 @@ from provray.ancestry.snapshot import Snapshot
 from provray.ancestry.verdict import FDR, Answer, copies, judge
 from provray.crawl.ask import read_index
 from provray.index.row import Row
+from provray.index.table import BadIndex, FingerprintTable
 from provray.probes import read_probes
+from provray.serve.allowed import AllowList
 from provray.serve.catalogue import Catalogue, Entry, row_facts
 from provray.serve.family import Families, Way
 from provray.serve.fingerprint_json import fingerprint_from_json
@@ -214,9 +216,12 @@ class Held:
 
 def open_held(settings: ServiceSettings, version: int | None = None) -> Held:
     """Read the index at its newest version, or at this one. Raises BadIndex if it is not there, SpaceMismatch."""
+    if version is not None and version > (newest := FingerprintTable.open(settings.index).version):
+        # The table's own reader looks for a very large number for minutes.
+        raise BadIndex(f"the index has no version {version} yet, the newest is {newest}")
     probes = [read_probes(Path(path)) for path in settings.probes]
     snapshot = read_index(settings.index, probes, version)
-    return Held(settings.index_name, snapshot, settings.allow)
+    return Held(settings.index_name, snapshot, AllowList(settings.allow).told())
 
 
 def _unread(entry: Entry) -> Refused:

@@ -21,7 +21,6 @@ TITLES: dict[str, tuple[int, str]] = {
     "unknown-version": (404, "No such version of the index"),
     "method-not-allowed": (405, "This route has no such method"),
     "too-large": (413, "The request is too large"),
-    "unsupported-media-type": (415, "The body must be JSON"),
     "invalid": (422, "The request does not fit the schema"),
     "bad-fingerprint": (422, "The fingerprint cannot be compared"),
     "bad-suspect": (422, "The model cannot be fingerprinted"),

@@ -31,18 +31,18 @@ class ServiceSettings(BaseModel):
     keys: str | None = None
     allow: tuple[str, ...] = ()
     probes: tuple[str, ...] = ()
-    front_replicas: int = Field(2, ge=1)
-    search_replicas: int = Field(2, ge=1)
-    fingerprint_replicas: int = Field(1, ge=0)
-    threads: int = Field(1, ge=1)
-    gpus: float = Field(0.0, ge=0)
+    front_replicas: int = Field(default=2, ge=1)
+    search_replicas: int = Field(default=2, ge=1)
+    fingerprint_replicas: int = Field(default=1, ge=0)
+    threads: int = Field(default=1, ge=1)
+    gpus: float = Field(default=0.0, ge=0)
     device: str | None = None
-    queue: int = Field(16, ge=1)
-    request_seconds: float = Field(30.0, gt=0)
-    model_seconds: float = Field(600.0, gt=0)
-    body_bytes: int = Field(8 * MIB, ge=1024)
-    requests_per_minute: int = Field(600, ge=1)
-    poll_seconds: float = Field(1.0, gt=0)
+    queue: int = Field(default=16, ge=1)
+    request_seconds: float = Field(default=30.0, gt=0)
+    model_seconds: float = Field(default=600.0, gt=0)
+    body_bytes: int = Field(default=8 * MIB, ge=1024)
+    requests_per_minute: int = Field(default=600, ge=1)
+    poll_seconds: float = Field(default=1.0, gt=0)
 
     @property
     def state_folder(self) -> Path:
