@@ -45,9 +45,7 @@ class S3Reader:
 
     def head(self, file: SourceFile, count: int) -> tuple[bytes, int]:
         """The first `count` bytes of a file (fewer if it is shorter), and its size. Raises UnavailableModel."""
-        if (
-            file.size == 0
-        ):  # no range of an empty object is valid, and nothing is all there is to read
+        if file.size == 0:  # there is nothing to read, and no range that is valid
             return b"", 0
         end = count if file.size < 0 else min(count, file.size)
         answers = list(self._read(file, 0, end))

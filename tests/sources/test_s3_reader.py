@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from provray.models.errors import UnavailableModel
-from provray.models.files import MIB
+from provray.models.files import DEFAULT_LIMITS, MIB
 from provray.sources import ModelRef, SourceFile, open_reader, open_source
 from provray.sources import s3_client as client_module
 from provray.sources import s3_reader as reader_module
+from provray.sources.fetch import Scratch
+from provray.sources.folder import folder_revision
+from tests.models.tiny import build, save
 from tests.seaweed import Seaweed
 from tests.sources.breaking_proxy import BreakingProxy, breaking_proxy
 
@@ -174,6 +178,22 @@ def test_reading_goes_on_where_connections_broke(ref: ModelRef, proxy: BreakingP
     assert proxy.passed < SIZE + 4 * reader_module._PIECE
 
 
+def test_breaks_with_progress_between_them_are_never_too_many(
+    ref: ModelRef, proxy: BreakingProxy
+) -> None:
+    reader, weights = open_reader(ref), weights_of(ref)
+    proxy.start_counting(*[300 * 1024] * 12)
+    assert b"".join(reader.stream(weights, 0, SIZE)) == WEIGHTS
+    assert proxy.cuts == []
+
+
+def test_a_range_costs_its_own_bytes(ref: ModelRef, proxy: BreakingProxy) -> None:
+    reader, weights = open_reader(ref), weights_of(ref)
+    reader.head(weights, 1000)
+    list(reader.stream(weights, MIB, MIB + 1000))
+    assert 2000 < proxy.passed < 2000 + 2 * 1500, "the bytes, and the heads of two answers"
+
+
 def test_the_head_of_a_file_survives_a_broken_connection(
     ref: ModelRef, proxy: BreakingProxy
 ) -> None:
@@ -232,3 +252,23 @@ def test_a_wait_that_the_server_asks_for_is_kept_but_not_for_ever() -> None:
         return client_module.asked_wait(ClientError({"ResponseMetadata": headers}, "GetObject"))
 
     assert [asked(value) for value in ("7", "86400", "soon", "-1")] == [7.0, 60.0, 0.0, 0.0]
+
+
+def test_a_model_fetched_from_a_bucket_is_the_model_that_was_put_there(
+    seaweed: Seaweed, s3_bucket: str, proxy: BreakingProxy, tmp_path: Path
+) -> None:
+    local = save(tmp_path / "m", build("bert"))
+    (local / "README.md").write_text("---\nbase_model: org/base\n---\n")
+    for path in local.iterdir():
+        seaweed.client().put_object(Bucket=s3_bucket, Key=f"m/{path.name}", Body=path.read_bytes())
+    (ref,) = open_source(f"s3://{s3_bucket}").models()
+    proxy.start_counting(10_000)
+    scratch = Scratch(tmp_path / "scratch", 100 * MIB, DEFAULT_LIMITS, seconds=60)
+    try:
+        fetched = scratch.fetch(ref, probed=True).ref
+        assert folder_revision(Path(fetched.location)) == folder_revision(local)
+        assert fetched.declared == {"base_model": ["org/base"]}
+        assert (fetched.model, fetched.revision) == ("m", ref.revision)
+    finally:
+        scratch.close()
+    assert proxy.cuts == []
