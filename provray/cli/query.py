@@ -33,7 +33,9 @@ def query_command(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="Folder of the model to ask about.", show_default=False
+            metavar="MODEL",
+            help="Model to ask about: a folder, hf://org/name[@revision] or s3://bucket/prefix.",
+            show_default=False,
         ),
     ],
     index: Index,

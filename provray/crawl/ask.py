@@ -6,6 +6,7 @@ digest, and only then are workers started to probe the suspect.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,10 +29,13 @@ from provray.fingerprints.settings import FingerprintSettings
 from provray.fingerprints.space import weights_space
 from provray.index.location import IndexLocation
 from provray.index.row import Row
+from provray.index.settings import index_settings
 from provray.index.table import FingerprintTable, Place
 from provray.models.errors import ModelError
 from provray.probes import MODALITIES, ProbeSet
 from provray.sources import ModelRef, open_source
+from provray.sources.access import environment
+from provray.sources.fetch import Scratch, default_scratch
 
 
 class BadSuspect(ValueError):
@@ -72,7 +76,7 @@ class Asker:
         table = FingerprintTable.open(self.location, version)
         self._probes = choose_probes(table, probes, keep=False)
         self._fingerprinter = Fingerprinter(
-            settings or FingerprintSettings(),
+            settings or index_settings(table),
             {m: p.digest for m, p in self._probes.items()},
             self._compute,
         )
@@ -81,6 +85,7 @@ class Asker:
         )
         self._workers: WorkerPool | None = None
         self._started_ray = False
+        self._fetched: Scratch | None = None
 
     def __enter__(self) -> Asker:
         return self
@@ -94,7 +99,10 @@ class Asker:
         self.close()
 
     def close(self) -> None:
-        """End the workers, and Ray if it was started for them."""
+        """End the workers, and Ray if it was started for them; delete what was fetched."""
+        if self._fetched is not None:
+            self._fetched.close()
+            self._fetched = None
         if self._workers is not None:
             self._workers.__exit__()
             self._workers = None
@@ -103,12 +111,13 @@ class Asker:
             self._started_ray = False
 
     def ask(self, model: str, top_k: int = 10, fdr: float = FDR) -> Reply:
-        """The answer for the model in folder `model`, at this false discovery rate.
+        """The answer for the model at `model` (a folder, hf:// or s3://), at this false discovery rate.
 
         Raises BadSuspect if it cannot be read or probed.
         """
         ref = only_model(model)
-        weights = self._fingerprinter.weights(ref)
+        local = self._local(ref)
+        weights = replace(self._fingerprinter.weights(local), location=ref.location)
         if weights.status != "ok":
             raise BadSuspect(f"{model} is {weights.status}: {weights.reason}")
         itself = self._itself(ref)
@@ -116,7 +125,7 @@ class Asker:
         if twins:
             suspect = Fingerprint(ref.model, ref.revision, weights)
             return self._reply(ref, (weights.space,), copies(suspect, self.snapshot, twins, fdr))
-        rows = [weights, *self._behaviour(ref, weights, itself)]
+        rows = [weights, *self._behaviour(ref if self._address else local, weights, itself)]
         kinds = {row.kind: row for row in rows if row.status == "ok"}
         suspect = Fingerprint(
             ref.model, ref.revision, kinds.get("weights"), kinds.get("dna"), kinds.get("gif")
@@ -137,19 +146,37 @@ class Asker:
             self._started_ray = join_ray(self._address) or self._started_ray
             require_resources(self._pool_settings)
             shards = {m: put_shards(p) for m, p in self._probes.items()}
-            self._workers = WorkerPool(self._fingerprinter, shards, self._pool_settings)
+            self._workers = WorkerPool(
+                self._fingerprinter, shards, self._pool_settings, environment=environment()
+            )
         item = WorkItem(ref, BEHAVIOUR)
         return next(iter(list(self._workers.fingerprint(Items([item])))))
 
+    def _local(self, ref: ModelRef) -> ModelRef:
+        """The suspect with its files on this machine. Raises BadSuspect."""
+        if not ref.remote:
+            return ref
+        if self._fetched is None:
+            self._fetched = Scratch(
+                default_scratch(),
+                2 * self._compute.max_bytes,
+                self._fingerprinter.limits,
+                self._pool_settings.seconds_per_model,
+            )
+        try:
+            return self._fetched.fetch(ref, probed=False).ref
+        except ModelError as error:
+            raise BadSuspect(f"{ref.location} is {error.status}: {error.reason}") from error
+
     def _itself(self, ref: ModelRef) -> set[str]:
-        """Names under which this very folder is indexed at this revision: a model is not its own ancestor."""
-        here = Path(ref.location).resolve()
+        """Names under which this very model is indexed at this revision: a model is not its own ancestor."""
+        here = ref.location if ref.remote else Path(ref.location).resolve()
         return {
             row.model
             for row in self.snapshot.table.facts()
             if row.revision == ref.revision
             and row.location
-            and Path(row.location).resolve() == here
+            and here == (row.location if ref.remote else Path(row.location).resolve())
         }
 
     def _reply(self, ref: ModelRef, spaces: tuple[str, ...], answer: Answer) -> Reply:
@@ -172,8 +199,9 @@ def read_index(
 
     Raises BadIndex, SpaceMismatch, and ValueError for an index of several probe sets of which none was given.
     """
-    chosen = choose_probes(FingerprintTable.open(place, version), probes, keep=False)
-    made = Fingerprinter(FingerprintSettings(), {m: p.digest for m, p in chosen.items()})
+    table = FingerprintTable.open(place, version)
+    chosen = choose_probes(table, probes, keep=False)
+    made = Fingerprinter(index_settings(table), {m: p.digest for m, p in chosen.items()})
     return open_snapshot(place, _spaces(made), version)
 
 
@@ -186,19 +214,19 @@ def _spaces(fingerprinter: Fingerprinter) -> list[str]:
     return [weights_space(fingerprinter.settings).id, *behaviour]
 
 
-def only_model(folder: str) -> ModelRef:
-    """The one model at `folder`. Raises BadSuspect if there is none, or more than one."""
+def only_model(place: str) -> ModelRef:
+    """The one model at `place`. Raises BadSuspect if there is none, or more than one."""
     try:
-        refs = list(open_source(folder).models())
+        refs = list(itertools.islice(open_source(place).models(), 2))
     except (ModelError, ValueError, OSError) as error:
         raise BadSuspect(str(error)) from error
     if len(refs) != 1:
-        found = "no model" if not refs else f"{len(refs)} models"
+        found = "more than one model" if refs else "no model"
         raise BadSuspect(
-            f"{folder} holds {found}; name one folder with a config.json and *.safetensors files"
+            f"{place} holds {found}; name one folder or repository with a config.json and *.safetensors files"
         )
     if refs[0].problem is not None:
-        raise BadSuspect(f"{folder} is {refs[0].problem.status}: {refs[0].problem.reason}")
+        raise BadSuspect(f"{place} is {refs[0].problem.status}: {refs[0].problem.reason}")
     return refs[0]
 
 

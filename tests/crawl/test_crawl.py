@@ -286,7 +286,7 @@ def test_vectors_do_not_depend_on_the_order_of_shards(models: Path, probes: list
 def test_bfloat16_readouts_stay_within_the_stated_tolerance(
     models: Path, probes: list[ProbeSet]
 ) -> None:
-    """docs/decisions.md: 1 - cosine at most 1e-3 for DNA, GiF unchanged; so the dtype is no part of a space."""
+    """docs/decisions.md: 1 - cosine at most 2e-3 for DNA, GiF unchanged; so the dtype is no part of a space."""
     digests = {p.modality: p.digest for p in probes}
     refs = {r.model: r for r in open_source(str(models)).models()}
     for name, own in (("a/vit", probes[0]), ("b/bert", probes[1])):
@@ -297,6 +297,6 @@ def test_bfloat16_readouts_stay_within_the_stated_tolerance(
             rows.append(fingerprinter.finish(part))
         for exact, rounded in zip(*rows, strict=True):
             cosines = np.sum(exact.vectors * rounded.vectors, axis=1)
-            assert cosines.min() > (1 - 1e-3 if exact.kind == "dna" else 1 - 1e-6), exact.kind
+            assert cosines.min() > (1 - 2e-3 if exact.kind == "dna" else 1 - 1e-6), exact.kind
             assert (exact.space, exact.dtype) == (rounded.space, "float32")
             assert rounded.dtype == "bfloat16"
