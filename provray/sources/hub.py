@@ -113,7 +113,7 @@ class HubSource:
         if ref is None:
             raise SourceError(f"{hub.endpoint} answers {self.uri} with no model: is it a Hub?")
         if ref.model != model:
-            renamed = UnavailableModel(f"{model} was renamed: crawl hf://{ref.model}")
+            renamed = UnavailableModel(f"the model was renamed: crawl hf://{ref.model}")
             yield ModelRef(model, self.uri, "", {}, renamed)
         if ref.problem is None and entry.get("gated"):
             try:
@@ -126,7 +126,7 @@ class HubSource:
         if isinstance(error, HfHubHTTPError):
             reason = hub_http.refusal(error, self._asked.revision)
             if reason is not None:
-                return UnavailableModel(f"{self._asked.model} {reason}")
+                return UnavailableModel(reason)
         raise self._failed(hub, error) from None
 
     def _failed(self, hub: Hub, error: HfHubHTTPError | OutOfReach) -> SourceError:

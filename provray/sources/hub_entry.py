@@ -42,7 +42,9 @@ def read_entry(entry: Any, signed_in: bool) -> ModelRef | None:
     modified = _moment(entry.get("lastModified"))
     declared = _declared(entry.get("cardData"))
     if not isinstance(commit, str) or not _SHA.fullmatch(commit):
-        problem: ModelError = UnavailableModel(f"{model} has no commit: there is nothing to read")
+        problem: ModelError = UnavailableModel(
+            "the repository has no commit: there is nothing to read"
+        )
         return ModelRef(model, f"hf://{model}", "", declared, problem, modified=modified)
     siblings = entry.get("siblings")
     siblings = siblings if isinstance(siblings, list) else []
@@ -52,19 +54,19 @@ def read_entry(entry: Any, signed_in: bool) -> ModelRef | None:
         f"hf://{model}@{commit}",
         commit,
         declared,
-        _problem(model, entry, files, signed_in),
+        _problem(entry, files, signed_in),
         files,
         modified,
     )
 
 
 def _problem(
-    model: str, entry: Mapping[str, Any], files: Sequence[SourceFile], signed_in: bool
+    entry: Mapping[str, Any], files: Sequence[SourceFile], signed_in: bool
 ) -> ModelError | None:
     if entry.get("disabled"):
-        return UnavailableModel(f"{model} {hub_http.DISABLED}")
+        return UnavailableModel(hub_http.DISABLED)
     if entry.get("gated") and not signed_in:
-        return UnavailableModel(f"{model} {hub_http.GATED}")
+        return UnavailableModel(hub_http.GATED)
     if not any(file.name == "config.json" for file in files):
         return UnsupportedModel(
             "the repository has no config.json at its top: nothing says what kind of model it is"

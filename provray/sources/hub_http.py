@@ -1,6 +1,6 @@
 """How the Hub is spoken to: where it is, who asks, and how failures are waited out.
 
-Names of files, headers, errors and tokens are those of `huggingface_hub`. Its own retries are not used, since they wait
+Addresses, errors and tokens are those of `huggingface_hub`. Its own retries are not used, since they wait
 as long as a server says and without a time limit on the connection; and its client is shared with whatever else runs in
 the process and is closed by any failed connection, under the downloads of other threads.
 """
@@ -27,7 +27,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, parse_ratelimit_headers
+from huggingface_hub.utils import get_token, hf_raise_for_status, parse_ratelimit_headers
 
 import provray
 
@@ -145,17 +145,20 @@ def current_hub() -> Hub:
     if url.scheme not in ("http", "https") or not url.host or url.userinfo:
         # The value is not shown: someone may have put a password into it.
         raise ValueError("HF_ENDPOINT is not of the form https://host[:port] without a user name")
-    headers = build_hf_headers(
-        library_name="provray",
-        library_version=provray.__version__,
+    # Not the client's `build_hf_headers`: to tell what runs it, it reads the environment and asks the Hub for a list.
+    headers = {
+        "user-agent": f"provray/{provray.__version__}",
         # A range is one of the file's own bytes only where nothing compresses them on the way.
-        headers={"accept-encoding": "identity"},
-    )
+        "accept-encoding": "identity",
+    }
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    if token is not None:
+        headers["authorization"] = f"Bearer {token}"
     return Hub(address.rstrip("/"), headers)
 
 
 def refusal(error: HfHubHTTPError, revision: str) -> str | None:
-    """Why a model cannot be had and what to do, as the rest of a sentence that begins with its name.
+    """Why a model cannot be had and what to do about it.
 
     None if the refusal is not about the model: a token that is not valid, a malformed request.
     """
@@ -167,23 +170,21 @@ def refusal(error: HfHubHTTPError, revision: str) -> str | None:
     if isinstance(error, DisabledRepoError):
         return DISABLED
     if isinstance(error, RevisionNotFoundError):
-        return f"has no revision {revision[:80]!r} (any more): name a branch, a tag or a commit that exists"
+        return f"the model has no revision {revision[:80]!r} (any more): name a branch, a tag or a commit that exists"
     if isinstance(error, RemoteEntryNotFoundError):
-        return "lacks a file that was listed: crawl it again"
+        return "the model lacks a file that was listed: crawl it again"
     if isinstance(error, RepositoryNotFoundError) or status in (401, 404, 410):
         return (
-            "does not exist (any more) or is private: check the name, or set HF_TOKEN to a token of an account "
-            "that may read it"
+            "the model does not exist (any more) or is private: check the name, or set HF_TOKEN to a token of an "
+            "account that may read it"
         )
     if status in (403, 451):
-        return (
-            f"is refused with HTTP {status}: set HF_TOKEN to a token of an account that may read it"
-        )
+        return f"the model is refused with HTTP {status}: set HF_TOKEN to a token of an account that may read it"
     return None
 
 
-GATED = "is gated: ask for access on its page, and set HF_TOKEN to a token of the account that was given it"
-DISABLED = "was disabled by the Hub: nobody can read it"
+GATED = "the model is gated: ask for access on its page, and set HF_TOKEN to a token of the account that was given it"
+DISABLED = "the model was disabled by the Hub: nobody can read it"
 
 
 def is_bad_token(error: HfHubHTTPError) -> bool:

@@ -53,7 +53,7 @@ class HubReader:
         """
         yield from self._pieces(file, begin, end)
         if begin < end and self._running[file.name].size < end:
-            raise self._unavailable(
+            raise UnavailableModel(
                 f"{file.name} has {self._running[file.name].size:,} bytes, fewer than the {end:,} that should be read"
             )
 
@@ -71,7 +71,7 @@ class HubReader:
                     running = self._checked(file, response)
                     end = min(end, running.size)
                     if response.status_code == 416 and position < end:
-                        raise self._unavailable(
+                        raise UnavailableModel(
                             f"{file.name} refuses its bytes {position:,} to {end:,}"
                         )
                     for piece in _body(response, position, end):
@@ -92,22 +92,19 @@ class HubReader:
         try:
             patience.wait(interruption)
         except hub_http.OutOfReach as error:
-            raise self._unavailable(
+            raise UnavailableModel(
                 f"{file.name} cannot be read: {self._hub.endpoint} {error}; crawl it again later"
             ) from None
 
     def _refused(self, error: HfHubHTTPError) -> UnavailableModel:
         reason = hub_http.refusal(error, self._commit)
         if reason is not None:
-            return UnavailableModel(f"{self._model} {reason}")
+            return UnavailableModel(reason)
         if hub_http.is_bad_token(error):
             reason = "the token is refused: set HF_TOKEN to a valid one, or unset it"
         else:
             reason = f"HTTP {error.response.status_code}"
-        return UnavailableModel(f"{self._model} cannot be read from {self._hub.endpoint}: {reason}")
-
-    def _unavailable(self, reason: str) -> UnavailableModel:
-        return UnavailableModel(f"{self._model}: {reason}")
+        return UnavailableModel(f"the model cannot be read from {self._hub.endpoint}: {reason}")
 
     def _checked(self, file: SourceFile, response: httpx2.Response) -> _Running:
         """The file as this answer describes it: the commit, the size, and what an earlier answer said must agree."""
@@ -116,12 +113,12 @@ class HubReader:
         for answer in answers:
             commit = answer.headers.get(constants.HUGGINGFACE_HEADER_X_REPO_COMMIT)
             if commit is not None and commit != self._commit:
-                raise self._unavailable(
+                raise UnavailableModel(
                     f"{file.name} is served at commit {commit[:40]}, asked was {self._commit}: crawl it again"
                 )
         encoding = response.headers.get("content-encoding", "identity")
         if encoding != "identity":
-            raise self._unavailable(
+            raise UnavailableModel(
                 f"{file.name} arrives compressed ({encoding[:20]}), though plain bytes were asked"
             )
         size = _whole_size(response)
@@ -130,11 +127,11 @@ class HubReader:
             if size < 0:
                 size = expected
             if expected >= 0 and size != expected:
-                raise self._unavailable(
+                raise UnavailableModel(
                     f"{file.name} has {size:,} bytes, listed were {expected:,}: it has changed, crawl it again"
                 )
         if size < 0:
-            raise self._unavailable(f"{file.name}: the server does not say how long it is")
+            raise UnavailableModel(f"{file.name}: the server does not say how long it is")
         if known is None:
             sha256 = file.tag.removeprefix("sha256:")
             for answer in answers:
@@ -151,7 +148,7 @@ class HubReader:
         running.digest.update(piece)
         running.position += len(piece)
         if running.position == running.size and running.digest.hexdigest() != running.sha256:
-            raise self._unavailable(
+            raise UnavailableModel(
                 f"{file.name} arrived with SHA-256 {running.digest.hexdigest()}, the Hub names {running.sha256}: "
                 "crawl it again"
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -240,12 +242,12 @@ def test_models_that_cannot_be_had_are_rows_with_a_reason_and_stop_no_other(
     assert "is gated" in problem(found["org/gated"]).reason
     assert "was disabled" in problem(found["org/disabled"]).reason
     reasons = {
-        "hf://org/gated": "org/gated is gated: ask for access on its page",
-        "hf://org/disabled": "org/disabled was disabled",
-        "hf://org/private": "org/private does not exist (any more) or is private: check the name",
-        "hf://org/deleted": "org/deleted does not exist (any more) or is private",
+        "hf://org/gated": "the model is gated: ask for access on its page",
+        "hf://org/disabled": "the model was disabled",
+        "hf://org/private": "the model does not exist (any more) or is private: check the name",
+        "hf://org/deleted": "the model does not exist (any more) or is private",
         "hf://org/empty": "no revision",
-        "hf://org/good@gone": "org/good has no revision 'gone' (any more)",
+        "hf://org/good@gone": "the model has no revision 'gone' (any more)",
     }
     for uri, reason in reasons.items():
         (ref,) = listed(uri)
@@ -272,7 +274,7 @@ def test_a_token_opens_what_it_may_and_says_so_where_it_may_not(
         assert HubReader(ref).head(ref.files[1], 5)[0] == b'{"nam'
     # A listing does not say whether this token opens a gated model: reading it does, and so does asking for it alone.
     shut = found["org/shut"]
-    with pytest.raises(UnavailableModel, match="org/shut is gated"):
+    with pytest.raises(UnavailableModel, match="the model is gated"):
         HubReader(shut).head(shut.files[0], 5)
     assert "is gated" in problem(listed("hf://org/shut")[0]).reason
     assert listed("hf://org/open")[0].problem is None
@@ -283,7 +285,7 @@ def test_a_renamed_model_is_listed_under_both_names(hub: LocalHub, tmp_path: Pat
     hub.rename("org/old", "new/name")
     before, after = listed("hf://org/old")
     assert before.model == "org/old"
-    assert problem(before).reason == "org/old was renamed: crawl hf://new/name"
+    assert problem(before).reason == "the model was renamed: crawl hf://new/name"
     assert (after.model, after.revision, after.problem) == ("new/name", commit, None)
     # What was listed under the old name before is read on under it.
     ref = replace(after, location=f"hf://org/old@{commit}")
@@ -351,6 +353,19 @@ def test_offline_mode_is_named_and_nothing_is_asked(
     with pytest.raises(ValueError, match=f"{name} forbids asking it: unset {name}"):
         listed("hf://org")
     assert hub.requests == []
+
+
+def test_a_process_of_its_own_asks_for_the_pages_and_for_nothing_else(
+    hub: LocalHub, tmp_path: Path
+) -> None:
+    hub.push("org/m", folder(tmp_path, "m"))
+    # The client reads HF_ENDPOINT when it is imported, and would report what runs it to that.
+    script = "from provray.sources import open_source; print(len(list(open_source('hf://org').models())))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"
+    assert [request.path for request in hub.requests] == ["/api/models"]
 
 
 def test_the_token_is_sent_and_never_shown(

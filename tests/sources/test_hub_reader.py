@@ -179,6 +179,13 @@ def test_a_file_of_another_size_than_listed_has_changed(hub: LocalHub, tmp_path:
         HubReader(ref).head(config, 99)
 
 
+def test_a_file_that_arrives_compressed_is_not_taken_for_its_bytes(hub: LocalHub) -> None:
+    ref, weights = the_model()
+    hub.fail("/resolve/", 200, content_encoding="gzip")
+    with pytest.raises(UnavailableModel, match=r"arrives compressed \(gzip\)"):
+        HubReader(ref).head(weights, 10)
+
+
 def test_what_vanishes_between_listing_and_reading_is_said_in_plain_words(hub: LocalHub) -> None:
     ref, weights = the_model()
     repository = hub.repositories["org/m"]
@@ -186,14 +193,14 @@ def test_what_vanishes_between_listing_and_reading_is_said_in_plain_words(hub: L
     pieces = HubReader(ref).stream(weights, 0, SIZE)
     assert next(pieces)
     repository.gated = True
-    with pytest.raises(UnavailableModel, match="org/m is gated"):
+    with pytest.raises(UnavailableModel, match="the model is gated"):
         list(pieces)
     repository.gated = False
     reader = HubReader(ref)
     for change, reason in (
-        ({"gated": True}, "org/m is gated: ask for access"),
-        ({"disabled": True}, "org/m was disabled"),
-        ({"private": True}, r"org/m does not exist \(any more\) or is private"),
+        ({"gated": True}, "the model is gated: ask for access"),
+        ({"disabled": True}, "the model was disabled"),
+        ({"private": True}, r"the model does not exist \(any more\) or is private"),
     ):
         for name, value in change.items():
             setattr(repository, name, value)
