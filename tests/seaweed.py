@@ -138,18 +138,23 @@ class Seaweed:
             if self._process is None or self._process.poll() is not None:
                 break
             try:
-                # A written object shows that master, volume and filer have found each other.
-                client = self.client()
-                client.create_bucket(Bucket="ready")
-                client.put_object(Bucket="ready", Key="ready", Body=b"yes")
-                return
-            except client.exceptions.BucketAlreadyOwnedByYou:
+                self._write_something()
                 return
             except (BotoCoreError, ClientError):
                 time.sleep(0.2)
         self.kill()
         log = (self.folder / "weed.log").read_text(errors="replace")
         raise RuntimeError(f"weed did not start on {self.endpoint}:\n{log[-4000:]}")
+
+    def _write_something(self) -> None:
+        """A written object shows that master, volume and filer have found each other."""
+        client = self.client()
+        try:
+            client.create_bucket(Bucket="ready")
+        except ClientError as error:  # after a restart it is there
+            if not error.response["Error"]["Code"].startswith("BucketAlready"):
+                raise
+        client.put_object(Bucket="ready", Key="ready", Body=b"yes")
 
 
 def _ports_below(port: int) -> range:

@@ -75,6 +75,8 @@ class FingerprintTable:
                     name="provray fingerprints",
                     configuration=_PROPERTIES,
                     storage_options=location.storage_options,
+                    # Tried again, it would be a second creation on top of another writer's.
+                    commit_properties=CommitProperties(max_commit_retries=0),
                 )
             except (OSError, DeltaError) as error:
                 if not location.holds_table():  # else another writer made it a moment ago
