@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import obstore
 import pyarrow.compute as pc
@@ -55,7 +56,8 @@ def compact(table: FingerprintTable, keep_days: int) -> Upkeep:
     Raises BadRetention for less than a day (files that a crawl is just writing belong to no version yet) or for longer
     than the log remembers, BadIndex if the index cannot be read or written.
     """
-    if not 1 <= keep_days <= (most := _remembered_days(table)):
+    most = _remembered_days(table)
+    if not 1 <= keep_days <= most:
         raise BadRetention(
             f"versions of {table.location} can be kept for 1 to {most} days, got {keep_days}"
         )
@@ -155,11 +157,14 @@ def _vacuum(table: FingerprintTable, keep_days: int) -> int:
         "enforce_retention_duration": False,
         "full": True,  # also what killed writers left behind
     }
-    if not table.delta.vacuum(dry_run=True, **settings):
-        return 0  # each vacuum is two commits, and each commit asks for new caches
-    deleted = table.delta.vacuum(dry_run=False, **settings)
-    table.refresh()
-    return len(deleted)
+    # The log goes on naming files that are long deleted, and each vacuum is two commits that ask for new caches.
+    there = set(table.location.names("table"))
+    found = table.delta.vacuum(dry_run=True, **settings)
+    gone = [path for path in found if f"table/{unquote(path)}" in there]
+    if gone:
+        table.delta.vacuum(dry_run=False, **settings)
+        table.refresh()
+    return len(gone)
 
 
 def _delete_caches(table: FingerprintTable, keep_days: int) -> int:

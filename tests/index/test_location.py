@@ -165,5 +165,5 @@ def test_an_endpoint_that_is_down_is_said_at_once(
     s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises(BadIndex, match="no S3 server answers at http://127.0.0.1:1; check"):
+    with pytest.raises(BadIndex, match=r"no S3 server answers at http://127\.0\.0\.1:1; check"):
         IndexLocation.of(f"s3://{s3_bucket}/index").holds_table()

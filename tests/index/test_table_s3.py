@@ -207,7 +207,7 @@ def test_a_server_that_stays_away_is_an_error_that_says_so(
         table = FingerprintTable.create(f"s3://{server.new_bucket()}/index")
         table.append([unit_row("a")])
         server.kill()
-        with pytest.raises(BadIndex, match="cannot append .* no S3 server answers"):
+        with pytest.raises(BadIndex, match=r"cannot append .* no S3 server answers"):
             table.append([unit_row("b")])
         server.start()
         table.append([unit_row("b")])  # and the same object goes on
