@@ -81,8 +81,7 @@ class Worker:
         """The weights row of a model."""
         ref = item.ref
         try:
-            local = self._local(replace(item, stages=("weights",)))
-            return replace(self.fingerprinter.weights(local), location=ref.location)
+            return replace(self.fingerprinter.weights(self._local(item)), location=ref.location)
         except Exception as error:  # as in `probe`
             return self.fingerprinter.failed_weights(ref, *self._judged(error))
 

@@ -24,7 +24,7 @@ from typing import IO
 
 from provray.models.checkpoint import INDEX_SUFFIX, Checkpoint, open_checkpoint
 from provray.models.config import read_config
-from provray.models.errors import SlowModel, TooLargeModel, UnavailableModel, UnsafeModel
+from provray.models.errors import SlowModel, TooLargeModel, UnsafeModel
 from provray.models.files import MIB, Limits, plain_name
 from provray.sources import open_reader
 from provray.sources.base import ModelRef, Reader, SourceFile
@@ -54,6 +54,10 @@ class Fetched:
     seconds: float
 
 
+_Key = tuple[str, str, bool]
+"""Model, revision, and whether all of its weights were wanted."""
+
+
 @dataclass
 class _Held:
     folder: Path
@@ -80,7 +84,7 @@ class Scratch:
         self._lock_file = _locked(self._folder)
         self._room = threading.Condition()
         self._used = 0
-        self._held: dict[tuple[str, str], _Held] = {}
+        self._held: dict[_Key, _Held] = {}
 
     def fetch(self, ref: ModelRef, *, probed: bool, ranges: Ranges | None = None) -> Fetched:
         """Fetch a model, or wait for the thread that is fetching it.
@@ -88,13 +92,13 @@ class Scratch:
         probed: it will be run, so a kind that cannot be is refused before its weights travel. ranges: fetch only these
         of its weights. Raises ModelError if it is not to be had, ScratchFull.
         """
-        key = (ref.model, ref.revision)
+        key = (ref.model, ref.revision, ranges is None)
         with self._room:
             held = self._held.get(key)
             first = held is None
             if held is None:
                 held = _Held(
-                    self._folder / hashlib.sha256("\n".join(key).encode()).hexdigest()[:24],
+                    self._folder / hashlib.sha256(repr(key).encode()).hexdigest()[:24],
                     threading.Event(),
                 )
                 self._held[key] = held
@@ -115,17 +119,18 @@ class Scratch:
 
     def drop(self, ref: ModelRef) -> None:
         """Delete what was fetched of a model; nothing if nothing was, or if it is being fetched just now."""
-        key = (ref.model, ref.revision)
-        held = self._held.get(key)
-        if held is not None and held.ready.is_set():
-            self._forget(key, held)
+        for whole in (True, False):
+            key = (ref.model, ref.revision, whole)
+            held = self._held.get(key)
+            if held is not None and held.ready.is_set():
+                self._forget(key, held)
 
     def close(self) -> None:
         """Delete everything."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._lock_file.close()
 
-    def _forget(self, key: tuple[str, str], held: _Held) -> None:
+    def _forget(self, key: _Key, held: _Held) -> None:
         shutil.rmtree(held.folder, ignore_errors=True)
         with self._room:
             if self._held.get(key) is held:
@@ -139,7 +144,7 @@ class Scratch:
         reader = open_reader(ref)
         try:
             with _disk(held.folder):
-                held.folder.mkdir()
+                held.folder.mkdir(exist_ok=True)
                 one = _OneModel(ref, held.folder, reader, self._limits, clock)
                 one.small_files()
                 if probed:
@@ -150,7 +155,7 @@ class Scratch:
                     self._take_room(
                         held, one.bytes + sum(e - b for some in wanted.values() for b, e in some)
                     )
-                one.weights(wanted, whole=ranges is None)
+                one.weights(wanted)
         finally:
             reader.close()
         declared = dict(ref.declared) or read_card(held.folder)
@@ -182,7 +187,7 @@ class _OneModel:
             clock,
         )
         self.bytes = 0
-        self._heads: dict[str, tuple[SourceFile, int, hashlib._Hash]] = {}
+        self._heads: dict[str, tuple[SourceFile, int]] = {}
         for file in ref.files:
             if not plain_name(file.name):
                 raise UnsafeModel(
@@ -218,30 +223,23 @@ class _OneModel:
     def rest(self) -> Mapping[Path, Sequence[tuple[int, int]]]:
         """What is still missing of each weight file."""
         return {
-            self.folder / name: [(begin, file.size)]
-            for name, (file, begin, _) in self._heads.items()
+            self.folder / name: [(begin, file.size)] for name, (file, begin) in self._heads.items()
         }
 
-    def weights(self, wanted: Mapping[Path, Sequence[tuple[int, int]]], whole: bool) -> None:
-        """Fetch ranges into the sparse files. A whole file must have the digest that its source names, if it does."""
+    def weights(self, wanted: Mapping[Path, Sequence[tuple[int, int]]]) -> None:
+        """Fetch ranges into the sparse files."""
         for path, ranges in wanted.items():
-            file, begin, digest = self._heads[path.name]
+            file, begin = self._heads[path.name]
             with path.open("r+b") as out:
                 for first, end in ranges:
                     place = max(first, begin)
                     out.seek(place)
                     for piece in self._pieces(file, place, end):
                         out.write(piece)
-                        digest.update(piece)
-            if whole and file.tag.startswith("sha256:") and digest.hexdigest() != file.tag[7:]:
-                raise UnavailableModel(
-                    f"{file.name} arrived with another digest than its source names: crawl it again"
-                )
 
     def _header(self, file: SourceFile) -> None:
         start, size = self.reader.head(file, HEAD_BYTES)
         self.bytes += len(start)
-        digest = hashlib.sha256(start)
         with (self.folder / file.name).open("wb") as out:
             out.write(start)
             place = len(start)
@@ -250,10 +248,9 @@ class _OneModel:
             if length <= min(self.limits.header_bytes, size - 8) and 8 + length > place:
                 for piece in self._pieces(file, place, 8 + length):
                     out.write(piece)
-                    digest.update(piece)
                 place = 8 + length
             out.truncate(size)
-        self._heads[file.name] = replace(file, size=size), place, digest
+        self._heads[file.name] = replace(file, size=size), place
 
     def _pieces(self, file: SourceFile, begin: int, end: int) -> Iterator[bytes]:
         if begin >= end:
