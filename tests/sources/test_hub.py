@@ -147,6 +147,7 @@ def test_only_what_a_model_is_made_of_is_named(hub: LocalHub, tmp_path: Path) ->
     (made / "onnx").mkdir()
     (made / "onnx" / "config.json").write_text("{}")
     (made / "onnx" / "model.safetensors").write_bytes(b"x")
+    (made / "onnx" / "spiece.model").write_bytes(b"x")
     hub.push("org/m", made)
     (one,), (many,) = listed("hf://org/m"), listed("hf://org")
     expected = ["README.md", "config.json", "model.safetensors", "spiece.model", "tokenizer.json"]
