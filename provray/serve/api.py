@@ -34,7 +34,13 @@ AsOf = Annotated[
     int | None, Query(ge=0, le=2**53, description="An older index version to answer from.")
 ]
 Name = Annotated[
-    str, Path(min_length=1, max_length=512, description="A model's name; slashes are part of it.")
+    str,
+    Path(
+        min_length=1,
+        max_length=512,
+        description="A model's name; slashes are part of it.",
+        examples=["lab/base"],
+    ),
 ]
 Prefer = Annotated[
     str | None,
@@ -211,6 +217,15 @@ def create_app(service: Service, guard: Guard, metrics: Metrics, audit: AuditLog
     async def counted() -> Response:
         return Response(metrics.text(), headers={"Content-Type": METRICS_TYPE})
 
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        # The framework knows only of models that are JSON: problems are of a media type of their own.
+        document = generated()
+        document["components"]["schemas"].setdefault("Problem", schemas.Problem.model_json_schema())
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
     return app
 
 
@@ -234,7 +249,6 @@ def _errors(*statuses: int, keyed: bool = False) -> dict[int | str, dict[str, An
     for status in listed:
         names = [name for name, (of, _) in TITLES.items() if of == status]
         found[status] = {
-            "model": schemas.Problem,
             "description": "; ".join(f"`{name}`: {TITLES[name][1].lower()}" for name in names),
             "content": {MEDIA_TYPE: {"schema": schema}},
         }

@@ -25,7 +25,7 @@ Version = Annotated[int, Field(ge=0, le=2**53)]
 class _In(BaseModel):
     """A part of a request: a field nobody knows is an error, not a silent nothing."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class TensorMarkIn(_In):
@@ -76,10 +76,14 @@ class Question(_In):
 
     model_config = ConfigDict(
         json_schema_extra={
+            "oneOf": [
+                {"required": ["model"], "properties": {"model": {"type": "string"}}},
+                {"required": ["fingerprint"], "properties": {"fingerprint": {"type": "object"}}},
+            ],
             "examples": [
-                {"model": "sentence-transformers/all-MiniLM-L6-v2"},
-                {"model": "hf://lab/suspect@main", "top_k": 5, "fdr": 0.01, "as_of": 11},
-            ]
+                {"model": "lab/base"},
+                {"model": "hf://lab/suspect@main", "top_k": 5, "fdr": 0.01},
+            ],
         }
     )
 

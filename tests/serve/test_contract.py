@@ -6,32 +6,44 @@ Every answer must be one that the document names, with its media type, headers a
 from __future__ import annotations
 
 import json
-
-import pytest
-import schemathesis
-from hypothesis import HealthCheck, settings
+import subprocess
+import sys
+from pathlib import Path
 
 from tests.serve.live import Live
-from tests.serve.made_index import GRANDCHILD
+
+_CONFIG = """
+# A model that cannot be read, or a fingerprint of nothing, is refused however well the request is formed.
+[[operations]]
+include-path-regex = "/v1/ancestry"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "422", "429", "503"]
+"""
 
 
-@pytest.fixture
-def document(live: Live) -> schemathesis.BaseSchema:
-    """The document as the service hands it out."""
-    schema = schemathesis.openapi.from_url(f"{live.url}/openapi.json")
-    schema.config.update(
-        base_url=live.url, headers={"Authorization": f"Bearer {live.keys['admin']}"}
+def test_no_request_meets_an_undocumented_answer(live: Live, tmp_path: Path) -> None:
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(_CONFIG)
+    run = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("schemathesis")),
+            f"--config-file={config}",
+            "run",
+            f"{live.url}/openapi.json",
+            f"--header=Authorization: Bearer {live.keys['admin']}",
+            "--checks=all",
+            "--max-examples=30",
+            "--seed=1",
+            "--generation-database=none",
+            "--no-color",
+            "--request-timeout=60",
+            "--max-response-time=40",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=540,
     )
-    return schema
-
-
-document_of_service = schemathesis.pytest.from_fixture("document")
-
-
-@document_of_service.parametrize()
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
-def test_no_request_meets_an_undocumented_answer(case: schemathesis.Case) -> None:
-    case.call_and_validate()
+    print(run.stdout)
+    assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
 
 
 def test_the_document_is_openapi_3_1_with_examples_and_every_route(live: Live) -> None:
@@ -58,7 +70,5 @@ def test_the_document_is_openapi_3_1_with_examples_and_every_route(live: Live) -
 
 def test_documented_examples_can_be_asked(live: Live) -> None:
     found = json.loads(live.ask("GET", "/openapi.json", scope=None)[2])
-    for example in found["components"]["schemas"]["Question"]["examples"]:
-        status, _, content = live.ask("POST", "/v1/ancestry", example)
-        assert status in (202, 404), content
-    assert live.ask("POST", "/v1/ancestry", {"model": GRANDCHILD.name})[0] == 200
+    examples = found["components"]["schemas"]["Question"]["examples"]
+    assert [live.ask("POST", "/v1/ancestry", example)[0] for example in examples] == [200, 202]
