@@ -149,7 +149,10 @@ def test_faults_strike_as_often_as_asked_and_the_log_tells(hub: LocalHub, tmp_pa
     assert get(hub, path).status_code == 200
     hub.cut("safetensors", after=123_456)
     received: list[bytes] = []
-    with httpx2.stream("GET", hub.endpoint + path) as answer, pytest.raises(httpx2.RemoteProtocolError):
+    with (
+        httpx2.stream("GET", hub.endpoint + path) as answer,
+        pytest.raises(httpx2.RemoteProtocolError),
+    ):
         received.extend(answer.iter_raw())
     assert sum(map(len, received)) == 123_456
     hub.fail("", 503)
