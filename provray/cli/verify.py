@@ -46,7 +46,8 @@ def verify_command(index: Index, as_json: Json = False) -> None:
                 f"[dim]What to do: {escape(finding.remedy)}[/]",
                 soft_wrap=True,
             )
-        said = "[green]sound[/]" if not findings else f"[red]{len(findings)} things damaged[/]"
+        count = "1 thing is" if len(findings) == 1 else f"{len(findings)} things are"
+        said = f"[red]{count} damaged[/]" if findings else "[green]sound[/]"
         out.print(
             f"index [bold]{escape(str(location))}[/] at version {version}: {said}", soft_wrap=True
         )
