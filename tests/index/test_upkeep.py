@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,22 @@ def test_many_superseded_rows_go_in_several_commits(tmp_path: Path) -> None:
     assert done.rows_removed == 450
     assert _raw_count(table.location) == 450
     assert all(row.vectors[0, 2] == 1 for row in table.rows([SPACE]))
+
+
+def test_several_compactions_at_once_get_out_of_each_others_way(location: IndexLocation) -> None:
+    table = FingerprintTable.create(location)
+    for i in range(8):
+        table.append([unit_row("often", i, i), unit_row(f"m{i}", i)])
+    others = [FingerprintTable.open(location) for _ in range(3)]
+    with ThreadPoolExecutor(len(others)) as threads:
+        done = list(threads.map(lambda other: compact(other, keep_days=7), others))
+    assert sum(one.rows_removed for one in done) == 7
+    assert [one.rows_left for one in done] == [0, 0, 0]
+    assert _raw_count(location) == 9
+    assert _models(FingerprintTable.open(location)) == sorted(
+        ["often", *(f"m{i}" for i in range(8))]
+    )
+    assert list(verify_index(location)) == []
 
 
 # --- versions
