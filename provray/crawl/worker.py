@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -56,6 +57,7 @@ class Worker:
         self._fetching = fetching
         self._seconds = seconds
         self._fetched: Scratch | None = None
+        self._once = threading.Lock()
         limit_memory(fingerprinter.compute.memory_bytes)
 
     def ready(self) -> bool:
@@ -143,13 +145,14 @@ class Worker:
     def _fetch(self, item: WorkItem) -> Fetched:
         if item.ref.problem is not None:
             raise item.ref.problem
-        if self._fetched is None:
-            self._fetched = Scratch(
-                self._fetching.scratch,
-                self._fetching.disk_bytes,
-                self.fingerprinter.limits,
-                self._seconds,
-            )
+        with self._once:
+            if self._fetched is None:
+                self._fetched = Scratch(
+                    self._fetching.scratch,
+                    self._fetching.disk_bytes,
+                    self.fingerprinter.limits,
+                    self._seconds,
+                )
         sketching = self.fingerprinter.settings.weights
         ranges: Ranges | None = None
         if sketching.sample and not item.behaviour:
