@@ -9,7 +9,7 @@ from rich.table import Table
 
 from provray.cli.console import out, print_json, style_of
 from provray.cli.options import Index, Json
-from provray.index.row import Row
+from provray.index.row import Row, first_failure
 from provray.index.table import FingerprintTable
 
 
@@ -46,7 +46,7 @@ def describe(index: str) -> dict[str, Any]:
     failures = []
     spaces: Counter[tuple[str, str, str, str]] = Counter()
     for (model, revision), rows in sorted(by_model.items()):
-        failed = next((row for row in rows if row.status != "ok"), None)
+        failed = first_failure(rows)
         statuses[failed.status if failed else "ok"] += 1
         if failed is not None:
             failures.append(

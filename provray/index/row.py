@@ -6,7 +6,7 @@ a row too, of the kind where it stopped, with a status and a reason a person und
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -146,6 +146,20 @@ class Row:
             return None
         vector: npt.NDArray[np.float32] = self.vectors[self.readouts.index(readout)]
         return vector
+
+
+def first_failure(rows: Iterable[Row]) -> Row | None:
+    """Of one model's newest rows, the first that says what went wrong and still holds.
+
+    A model whose modality was not known when it failed has a failed row in no space; a later success stands in another
+    space, and outweighs it.
+    """
+    rows = list(rows)
+    done = {row.kind for row in rows if row.status == "ok"}
+    for row in rows:
+        if row.status != "ok" and not (row.space.endswith("-none") and row.kind in done):
+            return row
+    return None
 
 
 def rows_to_table(rows: list[Row]) -> pa.Table:

@@ -55,7 +55,9 @@ def test_bad_use_ends_with_two_and_says_why(provray: Any, tmp_path: Path) -> Non
         (("crawl", tmp_path, "--index", tmp_path / "index", "--dtype", "int3"), "--dtype"),
         (("crawl", tmp_path, "--index", tmp_path / "index", "--dtype", "bfloat16"), "GPU"),
         (("crawl", tmp_path, "--index", tmp_path / "index"), "no model found"),
-        (("crawl", "hf://org/model", "--index", tmp_path / "index"), "hf://"),
+        (("crawl", "ftp://org/model", "--index", tmp_path / "index"), "ftp://"),
+        (("crawl", "hf://?color=red", "--index", tmp_path / "index"), "color"),
+        (("crawl", tmp_path, "--index", tmp_path / "index", "--stages", "dreams"), "--stages"),
         (("probes", "build", "--images", tmp_path, "--out", tmp_path), "at least 8"),
     ):
         ran = provray(*arguments)

@@ -16,10 +16,10 @@ import pytest
 
 from provray.crawl.cluster import NotEnoughResources
 from provray.crawl.crawl import crawl
-from provray.crawl.shards import choose_probes
 from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.progress import Progress
 from provray.crawl.settings import Compute, PoolSettings
+from provray.crawl.shards import choose_probes
 from provray.fingerprints.settings import FingerprintSettings
 from provray.index.row import Row
 from provray.index.table import FingerprintTable
