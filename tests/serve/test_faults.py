@@ -12,6 +12,7 @@ import shutil
 import signal
 import threading
 import time
+import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -74,11 +75,9 @@ class Load:
 
     async def _suspects(self) -> None:
         """Each question is a new one, since each is about another folder."""
-        number = 0
         async with provray.AsyncClient(self._live.url, self._live.keys["admin"]) as client:
             while not self._stop.is_set():
-                number += 1
-                folder = self._live.models / f"suspect-{number}"
+                folder = self._live.models / f"suspect-{uuid.uuid4().hex}"
                 shutil.copytree(self._live.models / "copy", folder)
                 await self._ask(client, str(folder), 10)
             self.counts.retried += client.retried
