@@ -1,0 +1,230 @@
+"""What the query service carries: many clients at once, against a bare Serve application that returns a constant.
+
+    python benchmarks/serve.py --out docs/results/serve-benchmark.json
+
+One run, one Ray cluster, one proxy: both applications have the same number of HTTP replicas. The constant is loaded
+before and after, and the ratio is to the mean of both. `known` asks about 200 indexed models, again and again, as a
+gate in a pipeline does; `new` asks about models that this version was not asked about before, each once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import serve_index
+from ray import serve
+from starlette.requests import Request
+from starlette.responses import Response
+
+from provray.ancestry.search_vector import behaviour_vector, weights_vector
+from provray.ancestry.snapshot import Snapshot
+from provray.ancestry.verdict import NEAREST, judge
+from provray.crawl.ask import read_index
+from provray.fingerprints.weights import READOUTS
+from provray.serve.app import FRONT_ONGOING, FRONT_QUEUED
+from provray.serve.run import Listen, start
+from provray.serve.settings import ServiceSettings
+
+HOT = 200
+SEARCHES = 100
+WARM_SECONDS = 5.0
+_CONSTANT = b'{"status":"ok"}'
+
+
+class Constant:
+    """The bare application."""
+
+    async def __call__(self, request: Request) -> Response:
+        """Return the constant, having read the request."""
+        await request.body()
+        return Response(_CONSTANT, media_type="application/json")
+
+
+def _run_constant(replicas: int) -> None:
+    deployment = serve.deployment(
+        name="constant",
+        num_replicas=replicas,
+        max_ongoing_requests=FRONT_ONGOING,
+        max_queued_requests=FRONT_QUEUED,
+        ray_actor_options={"num_cpus": 0},
+        logging_config={"enable_access_log": False},
+    )(Constant)
+    serve.run(deployment.bind(), name="constant", route_prefix="/constant")
+
+
+def _load(
+    port: int, path: str, bodies: Path, clients: int, seconds: float, *more: str
+) -> dict[str, Any]:
+    script = Path(__file__).with_name("serve_load.py")
+    command = [sys.executable, str(script), str(port), path, str(bodies), str(clients)]
+    done = subprocess.run(
+        [*command, str(seconds), *more], check=True, capture_output=True, text=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    print(path, more, json.dumps(found), file=sys.stderr)
+    return found
+
+
+def memory() -> dict[str, float]:
+    """Resident megabytes of this run's Serve processes, by kind."""
+    found: dict[str, float] = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            title = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+            status = (entry / "status").read_text()
+        except (OSError, ValueError):
+            continue
+        if not title.startswith(("ray::ServeReplica:provray", "ray::ProxyActor")):
+            continue
+        kind = title.removeprefix("ray::").removeprefix("ServeReplica:provray:").split(".")[0]
+        resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        found[kind] = round(found.get(kind, 0) + int(resident.split()[1]) / 1024, 1)
+    return dict(sorted(found.items()))
+
+
+def _timed(ask: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    ask()
+    return 1000 * (time.perf_counter() - began)
+
+
+def searches(snapshot: Snapshot, names: Sequence[str]) -> dict[str, float]:
+    """Median milliseconds of one question's parts, on one thread, full fingerprints in memory."""
+    suspects = snapshot.profiles(names)
+    for suspect in suspects:
+        judge(suspect, snapshot, leave_out=[suspect.model])
+
+    def bare(suspect: Any) -> None:
+        for readout in READOUTS:
+            vector = weights_vector(suspect, readout)
+            snapshot.searches[readout].faiss_index.search(vector[None], NEAREST)
+        vector = behaviour_vector(suspect, snapshot.cohorts)
+        snapshot.searches[suspect.modality].faiss_index.search(vector[None], NEAREST)
+
+    def asked(suspect: Any) -> None:
+        judge(suspect, snapshot, leave_out=[suspect.model])
+
+    def median(ask: Callable[[Any], Any]) -> float:
+        return round(float(np.median([_timed(lambda s=s: ask(s)) for s in suspects])), 2)
+
+    raw = median(bare)
+    found = median(lambda suspect: snapshot.candidates(suspect, NEAREST))
+    return {
+        "raw FAISS, three searches": raw,
+        "candidates of a question": found,
+        "ratio to raw FAISS": round(found / raw, 2),
+        "whole answer": median(asked),
+    }
+
+
+def measure(vectors: int, clients: int, seconds: float, replicas: int) -> dict[str, Any]:
+    """Everything, as numbers for a report."""
+    models = -(-vectors // serve_index.SEARCHED)
+    with tempfile.TemporaryDirectory() as text, socket.socket() as found:
+        folder = Path(text)
+        found.bind(("127.0.0.1", 0))
+        port = int(found.getsockname()[1])
+        found.close()
+        began = time.perf_counter()
+        serve_index.make_index(folder / "index", models)
+        made = time.perf_counter() - began
+        began = time.perf_counter()
+        snapshot = read_index(str(folder / "index"))
+        opened = time.perf_counter() - began
+        names = [serve_index.name(number) for number in range(models)]
+        parts = searches(snapshot, names[:: max(models // SEARCHES, 1)][:SEARCHES])
+        del snapshot
+        settings = ServiceSettings(
+            index=str(folder / "index"),
+            state=str(folder / "state"),
+            front_replicas=replicas,
+            search_replicas=replicas,
+            fingerprint_replicas=0,
+            request_seconds=60,
+        )
+        ray.init(
+            num_cpus=4,
+            include_dashboard=False,
+            object_store_memory=256 * 2**20,
+            log_to_driver=False,
+        )
+        try:
+            start(settings, Listen(port=port))
+            _run_constant(replicas)
+            hot, cold = folder / "hot", folder / "cold"
+            step = max(models // HOT, 1)
+            hot.write_text("\n".join(json.dumps({"model": n}) for n in names[::step][:HOT]))
+            cold.write_text("\n".join(json.dumps({"model": n, "top_k": 9}) for n in names))
+            _load(port, "/constant", hot, clients, WARM_SECONDS)
+            _load(port, "/v1/ancestry", hot, clients, 6 * WARM_SECONDS)
+            before = memory()
+            first = _load(port, "/constant", hot, clients, seconds)
+            known = _load(port, "/v1/ancestry", hot, clients, seconds)
+            last = _load(port, "/constant", hot, clients, seconds)
+            after = memory()
+            new = _load(port, "/v1/ancestry", cold, clients, seconds, "--once")
+            after_new = memory()
+        finally:
+            serve.shutdown()
+            ray.shutdown()
+    rate = "requests per second"
+    constant = (first[rate] + last[rate]) / 2
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "vectors": models * serve_index.SEARCHED,
+        "models": models,
+        "clients": clients,
+        "seconds": seconds,
+        "replicas of each kind": replicas,
+        "seconds to make the index": round(made, 1),
+        "seconds to open it first": round(opened, 1),
+        "constant, before": first,
+        "constant, after": last,
+        "known": known,
+        "new": new,
+        "ratio of known to constant": round(known[rate] / constant, 2),
+        "ratio of new to constant": round(new[rate] / constant, 3),
+        "megabytes before": before,
+        "megabytes after known": after,
+        "megabytes after new": after_new,
+        "milliseconds of one search": parts,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, print, and write if asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--vectors", type=int, default=100_000)
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args(argv)
+    measured = measure(given.vectors, given.clients, given.seconds, given.replicas)
+    text = json.dumps(measured, indent=1)
+    print(text)
+    if given.out is not None:
+        given.out.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()
+    os._exit(0)  # deltalake's runtime aborts some interpreters at exit
