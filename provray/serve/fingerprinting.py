@@ -10,13 +10,12 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from provray.crawl.ask import BadSuspect, only_model
+from provray.crawl.ask import BadSuspect, index_settings, only_model
 from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.pool import Items, WorkerPool
 from provray.crawl.settings import STAGES, Compute, PoolSettings
 from provray.crawl.shards import choose_probes, put_shards
 from provray.crawl.worklist import WorkItem
-from provray.fingerprints.settings import FingerprintSettings
 from provray.index.row import Row
 from provray.index.table import FingerprintTable
 from provray.probes import read_probes
@@ -31,12 +30,13 @@ class Fingerprints:
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
         given = [read_probes(Path(path)) for path in settings.probes]
-        chosen = choose_probes(FingerprintTable.open(settings.index), given, keep=False)
+        table = FingerprintTable.open(settings.index)
+        chosen = choose_probes(table, given, keep=False)
         compute = Compute(
             device=settings.device or ("cuda" if settings.gpus else "cpu"), threads=settings.threads
         )
         self._fingerprinter = Fingerprinter(
-            FingerprintSettings(), {m: p.digest for m, p in chosen.items()}, compute
+            index_settings(table), {m: p.digest for m, p in chosen.items()}, compute
         )
         self._shards = {modality: put_shards(probes) for modality, probes in chosen.items()}
         self._pool: WorkerPool | None = self._start()

@@ -41,6 +41,7 @@ def test_no_request_meets_an_undocumented_answer(live: Live, tmp_path: Path) -> 
         capture_output=True,
         text=True,
         timeout=540,
+        cwd=tmp_path,
     )
     print(run.stdout)
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
