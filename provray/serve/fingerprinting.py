@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from provray.crawl.ask import BadSuspect, index_settings, only_model
+from provray.crawl.ask import BadSuspect, only_model
 from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.pool import Items, WorkerPool
 from provray.crawl.settings import STAGES, Compute, PoolSettings
 from provray.crawl.shards import choose_probes, put_shards
 from provray.crawl.worklist import WorkItem
 from provray.index.row import Row
+from provray.index.settings import index_settings
 from provray.index.table import FingerprintTable
 from provray.probes import read_probes
 from provray.serve.problems import Refused
