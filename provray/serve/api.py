@@ -22,6 +22,7 @@ from provray.serve.edge import Edge, Seen
 from provray.serve.guard import Guard
 from provray.serve.metrics import MEDIA_TYPE as METRICS_TYPE
 from provray.serve.metrics import Metrics
+from provray.serve.page import add_page
 from provray.serve.problems import MEDIA_TYPE, TITLES, Refused
 from provray.serve.questions import FDR, Batch, Question
 from provray.serve.reply import Reply, refusal, to_bytes
@@ -217,6 +218,7 @@ def create_app(service: Service, guard: Guard, metrics: Metrics, audit: AuditLog
     async def counted() -> Response:
         return Response(metrics.text(), headers={"Content-Type": METRICS_TYPE})
 
+    add_page(app)
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -14,11 +14,12 @@ from provray.serve.audit import AuditLog
 from provray.serve.guard import Guard
 from provray.serve.limits import BodyTooLarge, read_body
 from provray.serve.metrics import Metrics
+from provray.serve.page import ROUTES
 from provray.serve.problems import MEDIA_TYPE, Refused
 from provray.serve.reply import Reply, refusal
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_UNWRITTEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
+_UNWRITTEN = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json", *ROUTES})
 """Routes that tell nothing of the index."""
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _SAFE = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
@@ -70,9 +71,10 @@ class Edge:
             nonlocal started
             if message["type"] == "http.response.start":
                 seen.status = message["status"]
+                given = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [
                     *message["headers"],
-                    *_SAFE,
+                    *(header for header in _SAFE if header[0] not in given),
                     (b"x-request-id", seen.request_id.encode()),
                 ]
                 # What cannot be written down is not told.
