@@ -41,6 +41,7 @@ PROVRAY := $(VENV)/.installed-provray-$(call key,pyproject.toml)
 DEMO := $(VENV)/.installed-demo-$(call key,requirements-demo.lock)
 STUDIES := $(VENV)/.installed-studies-$(call key,requirements-studies.lock)
 ASSETS := $(VENV)/.installed-assets-$(call key,requirements-assets.lock)
+WEB := $(VENV)/.installed-web-$(call key,requirements-web.lock)
 
 .PHONY: help
 help: ## list the targets
@@ -54,7 +55,7 @@ demo: $(DEMO) ## build a zoo of model families, crawl it, query it, write a repo
 	$(BIN)/provray demo --out $(DEMO_OUT)
 
 .PHONY: test
-test: $(STUDIES) ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
+test: $(WEB) ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: lint
@@ -122,6 +123,12 @@ $(STUDIES): $(ASSETS)
 	@echo "installing requirements-studies.lock: plots, and a Laplace approximation for steal-bench"
 	@rm -f $(VENV)/.installed-studies-*
 	@$(INSTALL) -r requirements-studies.lock
+	@touch $@
+
+$(WEB): $(STUDIES)
+	@echo "installing requirements-web.lock: what questions and browses the service"
+	@rm -f $(VENV)/.installed-web-*
+	@$(INSTALL) -r requirements-web.lock
 	@touch $@
 
 # Not in any Python registry, and no root is needed to unpack it.
