@@ -36,7 +36,7 @@ from provray.ancestry.verdict import NEAREST, judge
 from provray.crawl.ask import read_index
 from provray.fingerprints.weights import READOUTS
 from provray.serve.app import FRONT_ONGOING, FRONT_QUEUED
-from provray.serve.run import Listen, start
+from provray.serve.run import SERVE_ENVIRONMENT, Listen, start
 from provray.serve.settings import ServiceSettings
 
 HOT = 200
@@ -159,6 +159,7 @@ def measure(vectors: int, clients: int, seconds: float, replicas: int) -> dict[s
             fingerprint_replicas=0,
             request_seconds=60,
         )
+        os.environ.update(SERVE_ENVIRONMENT)
         ray.init(
             num_cpus=4,
             include_dashboard=False,

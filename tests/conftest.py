@@ -18,6 +18,9 @@ os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 for _name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
     os.environ.pop(_name, None)
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Tests share the machine: a proxy of Ray Serve may take longer than five seconds to boot.
+os.environ["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] = "120"
+os.environ["RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S"] = "30"
 for _library in ("OMP", "OPENBLAS", "MKL"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 

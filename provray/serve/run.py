@@ -18,6 +18,14 @@ from provray.serve.keys import read_keys
 from provray.serve.settings import ServiceSettings, is_loopback
 
 NAME = "provray"
+SERVE_ENVIRONMENT = {
+    # Requests are in the audit log; Serve would write each of them to standard error as well.
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+    # A proxy that is slow to boot on a busy machine would be killed and booted again, for ever.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
+}
+"""What Serve reads when Ray starts, unless it is set already."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,8 @@ def start(settings: ServiceSettings, listen: Listen, address: str | None = None)
     Raises ValueError as `check` does, NotEnoughResources.
     """
     check(settings, listen)
-    # Requests are in the audit log; Serve would write each of them to standard error as well.
-    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+    for name, value in SERVE_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     started = join_ray(address)
     from ray import serve
     from ray.serve.config import HTTPOptions
