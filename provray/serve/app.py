@@ -3,8 +3,7 @@
 `build` is the import path for `serve deploy` (`provray.serve.app:build`, with `args` as in `ServiceSettings`).
 """
 
-from __future__ import annotations
-
+# No annotations from the future: `serve deploy` looks at the type of `args` itself, to read the settings into it.
 from typing import Any
 
 from ray import serve
