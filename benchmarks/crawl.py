@@ -77,7 +77,7 @@ def _plan(folder: Path, listing: Path, *, first: bool) -> list[tuple[Any, Path, 
 
 
 def _told(ran: Ran) -> dict[str, Any]:
-    left_out = ("each", "finishes", "begun")
+    left_out = ("each", "each, CPU", "finishes", "begun")
     figures = {name: value for name, value in ran.figures.items() if name not in left_out}
     return {**figures, "processes": ran.tree.used()}
 

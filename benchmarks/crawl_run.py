@@ -172,18 +172,20 @@ def _bare(wanted: Run) -> dict[str, Any]:
         by_name = {ref.model: ref for ref in refs}
         refs = [by_name[name] for name in wanted.models]
     listed = time.perf_counter()
-    each = []
+    each, busy = [], []
     for ref in refs:
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         fingerprinter.weights(ref)
         modality = fingerprinter.modality(ref)
         fingerprinter.finish(fingerprinter.behaviour(ref, shards[modality]))
         each.append(time.perf_counter() - started)
+        busy.append(time.process_time() - used)
     return {
         "models": len(refs),
         "seconds": time.perf_counter() - began,
         "seconds of probes and listing": listed - began,
         "each": each[wanted.unmeasured :],
+        "each, CPU": busy[wanted.unmeasured :],
     }
 
 

@@ -15,7 +15,7 @@ import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +31,7 @@ BARE = 300
 WARM = 3
 """Models before the bare loop's clock starts, one of each kind: a long crawl imports a model's class once."""
 STEP = 1000
+ROLES = ("driver", "workers", "raylet", "gcs", "rest of Ray")
 
 
 def measure(work: Path, count: int, workers: int) -> dict[str, Any]:
@@ -57,14 +58,14 @@ def measure(work: Path, count: int, workers: int) -> dict[str, Any]:
             "command": f"python benchmarks/many_models.py --count {count} --out docs/results --workers {workers}",
             "models": count,
             "workers": workers,
-            "bare": len(before) + len(after),
+            "bare": len(before["each"]) + len(after["each"]),
             "load before": load,
         },
         "statuses": figures["statuses"],
         "seconds": {part: value for part, value in figures.items() if part.startswith("seconds")},
-        "added": added(figures, before + after, workers),
+        "added": added(ran, (before, after), workers),
         "thousands": thousands(figures["begun"], figures["finishes"]),
-        "memory": {role: memory(ran, role) for role in ("driver", "workers", "raylet", "gcs")},
+        "memory": {role: memory(ran, role) for role in ROLES},
         "processes": ran.tree.used(),
         "driver, milliseconds a model": {
             part: 1000 * seconds / profiled["models"] for part, seconds in profiled["parts"].items()
@@ -72,32 +73,43 @@ def measure(work: Path, count: int, workers: int) -> dict[str, Any]:
     }
 
 
-def _bare(folder: Path, work: Path, names: Sequence[str]) -> list[float]:
+def _bare(folder: Path, work: Path, names: Sequence[str]) -> dict[str, Any]:
     warm = [f"{number:05}" for number in range(WARM)]
+    models = (*warm, *names)
     wanted = Run(
-        "bare",
-        str(folder),
-        str(work),
-        few_probes=True,
-        models=(*warm, *names),
-        unmeasured=len(warm),
+        "bare", str(folder), str(work), few_probes=True, models=models, unmeasured=len(warm)
     )
-    each: list[float] = run(wanted).figures["each"]
-    return each
+    return run(wanted).figures
 
 
-def added(figures: dict[str, Any], bare: Sequence[float], workers: int) -> dict[str, float]:
-    """Milliseconds of a worker's time per model, and what of it is not the model's own load and compute."""
-    count = figures["models"]
+def added(ran: Ran, bare: Sequence[Mapping[str, Any]], workers: int) -> dict[str, Any]:
+    """Milliseconds of a worker's time per model, and what of it is not the model's own load and compute; the same in
+    CPU time, of all processes."""
+    figures, count = ran.figures, ran.figures["models"]
+    each = [seconds for half in bare for seconds in half["each"]]
+    busy = [seconds for half in bare for seconds in half["each, CPU"]]
     taken = 1000 * workers * figures["seconds from first begun to last committed"] / count
-    own = 1000 * statistics.mean(bare)
+    own = 1000 * statistics.mean(each)
     return {
         "milliseconds": taken,
         "own milliseconds": own,
         "added milliseconds": taken - own,
-        "standard error": 1000 * statistics.stdev(bare) / len(bare) ** 0.5,
+        "standard error": 1000 * statistics.stdev(each) / len(each) ** 0.5,
         "added with start and end": 1000 * workers * figures["seconds"] / count - own,
+        "own CPU milliseconds": 1000 * statistics.mean(busy),
+        "CPU milliseconds": {role: _steady(ran, role) for role in ROLES},
     }
+
+
+def _steady(ran: Ran, role: str) -> float:
+    """CPU milliseconds of a role per model, between a twentieth of the models and the last of them."""
+    finishes = ran.figures["finishes"]
+    looks = [(look.at, look.seconds[role]) for look in ran.tree.looks if role in look.seconds]
+    done = np.searchsorted(finishes, [at for at, _ in looks])
+    used = np.array([seconds for _, seconds in looks])
+    running = (done >= len(finishes) // 20) & (done < len(finishes))
+    models = done[running][-1] - done[running][0]
+    return float(1000 * (used[running][-1] - used[running][0]) / models)
 
 
 def thousands(begun: float, finishes: Sequence[float]) -> list[float]:

@@ -29,10 +29,12 @@ class Process:
 
 @dataclass(frozen=True)
 class Look:
-    """Memory at one moment. `at`: seconds since the epoch; `resident`: bytes of the largest process of each role."""
+    """One moment. `at`: seconds since the epoch; by role `resident`: bytes of the largest process, `seconds`: CPU time
+    so far of all that live."""
 
     at: float
     resident: dict[str, int]
+    seconds: dict[str, float]
 
 
 class ProcessTree:
@@ -85,6 +87,7 @@ class ProcessTree:
         for pid in below:
             below.extend(children[pid])
         resident: dict[str, int] = defaultdict(int)
+        seconds: dict[str, float] = defaultdict(float)
         for pid in below:
             fields = stats[pid]
             with suppress(OSError, IndexError):  # it ended meanwhile
@@ -95,7 +98,8 @@ class ProcessTree:
                 process.seconds = (int(fields[11]) + int(fields[12])) / _TICK
                 process.peak = max(process.peak, peak)
                 resident[role] = max(resident[role], int(fields[21]) * _PAGE)
-        self.looks.append(Look(time.time(), dict(resident)))
+                seconds[role] += process.seconds
+        self.looks.append(Look(time.time(), dict(resident), dict(seconds)))
 
 
 def _all_processes() -> dict[int, list[str]]:
