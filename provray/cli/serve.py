@@ -89,13 +89,17 @@ def serve_command(
         requests_per_minute=rate,
     )
     listen = Listen(host, port, tls_cert, tls_key)
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
     with err.status("starting the service …"):
         started = start(settings, listen, address)
-    err.print(f"serving [bold]{index}[/] at [bold]{listen.url}[/], audit log in ", end="")
-    err.print(str(settings.state_folder / "audit.jsonl"), markup=False, soft_wrap=True)
+    ended = threading.Event()
+    # Only now: Ray sets handlers of its own when it starts, and its own aborts the process.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    err.print(
+        f"serving [bold]{index}[/] at [bold]{listen.url}[/], audit log in "
+        f"{settings.state_folder / 'audit.jsonl'}",
+        soft_wrap=True,
+    )
     ended.wait()
     with err.status("stopping …"):
         stop(started)
