@@ -14,6 +14,9 @@ _BOOT_ATTEMPTS = 3
 _BOOT_SECONDS = 300.0
 """How long to wait for a first actor where there is none at all: a node may be starting."""
 
+_FAREWELL_SECONDS = 10.0
+"""An actor that is stopped or swamped is killed all the same; the next crawl removes what it left."""
+
 
 @dataclass(eq=False)
 class Slot:
@@ -66,8 +69,11 @@ class Actors:
         for _ in range(self.count):
             self._boot()
 
-    def close(self) -> None:
-        """Kill them all."""
+    def close(self, farewell: str) -> None:
+        """Let each do what this method of it does, for a while, then kill them all."""
+        leaving = [getattr(slot.actor, farewell).remote() for slot in self.slots]
+        if leaving:
+            ray.wait(leaving, num_returns=len(leaving), timeout=_FAREWELL_SECONDS)
         for actor in [*(slot.actor for slot in self.slots), *self._booting.values()]:
             ray.kill(actor)
 

@@ -136,7 +136,7 @@ class WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._actors.close()
+        self._actors.close("leave")
 
     @property
     def waiting(self) -> int:

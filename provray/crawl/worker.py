@@ -79,6 +79,12 @@ class Worker:
         if self._fetched is not None:
             self._fetched.drop(ref)
 
+    @ray.method(concurrency_group="fetch")
+    def leave(self) -> None:
+        """Delete all that was fetched: the pool is about to kill this worker."""
+        if self._fetched is not None:
+            self._fetched.close()
+
     def weigh(self, item: WorkItem) -> Row:
         """The weights row of a model."""
         ref = item.ref

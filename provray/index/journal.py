@@ -59,6 +59,7 @@ class Journal:
     """This process's place among the writers of an index. Use it as a context manager: it beats while it is open."""
 
     def __init__(self, location: IndexLocation) -> None:
+        self._location = location
         self._store = location.store
         process = os.getpid()
         self._me = _Writer(uuid.uuid4().hex, _machine(), process, _started(process))
@@ -81,7 +82,7 @@ class Journal:
         finished = {path.rpartition("/")[2].removesuffix(".rows") for path in kept}
         self._delete([f"{_CLAIMS}/{digest}" for digest in self._claimed - finished])
         if not kept:
-            self._delete([f"{_WORK}/{self._me.name}/alive"])
+            self._leave_nothing(self._me.name)
 
     @property
     def alone(self) -> bool:
@@ -141,8 +142,22 @@ class Journal:
     def bury(self, writer: str) -> None:
         """Remove all traces of a dead writer."""
         claims = [p for p in self._names(_CLAIMS, "") if self._read(p) == writer.encode()]
-        self._delete([*claims, *self._names(f"{_WORK}/{writer}", "")])
+        self._delete([*claims, *self._names(f"{_WORK}/{writer}", ".rows")])
+        self._leave_nothing(writer)
         self.release([("writer", writer)])
+
+    def _leave_nothing(self, writer: str) -> None:
+        """Remove a writer that has no rows any more. On a disk, a write that was cut off has left a file that is no
+        object; `alive` goes last, since a writer without it is not found any more."""
+        alive = f"{_WORK}/{writer}/alive"
+        folder = Path(self._location.uri, _WORK, writer)
+        if not self._location.remote:
+            for cut_off in folder.glob("*#*"):
+                cut_off.unlink(missing_ok=True)
+        self._delete([alive])
+        if not self._location.remote:
+            with suppress(OSError):
+                folder.rmdir()
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS / 2):

@@ -43,7 +43,7 @@ def working(method: str) -> list[int]:
             continue
         try:
             title = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-            ours = _parent(_parent(int(entry.name))) == os.getpid()
+            ours = parent(parent(int(entry.name))) == os.getpid()
         except OSError:
             continue
         if title.startswith("ray::") and title.endswith(f"Worker.{method}") and ours:
@@ -51,7 +51,7 @@ def working(method: str) -> list[int]:
     return found
 
 
-def _parent(pid: int) -> int:
+def parent(pid: int) -> int:
     """Process id of a process's parent."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid:"))
