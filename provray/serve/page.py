@@ -77,4 +77,4 @@ def add_page(app: FastAPI) -> None:
         return Response(file.content, headers={**headers, "Content-Type": file.media_type})
 
     for route in ROUTES:
-        app.add_route(route, send, include_in_schema=False)
+        app.add_api_route(route, send, methods=["GET", "HEAD"], include_in_schema=False)

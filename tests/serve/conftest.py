@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +12,11 @@ from provray.serve.run import Listen, start
 from provray.serve.settings import ServiceSettings
 from tests.serve.live import Live, free_port
 from tests.serve.made_index import make_index, make_models
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.serve.browsing import Ask
 
 
 @pytest.fixture(scope="package")
@@ -39,3 +45,31 @@ def live(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     from ray import serve
 
     serve.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium for the tests of a module. It ends with them: while it is there, this thread has an event loop, and
+    `asyncio.run` of other tests would not start."""
+    from tests.serve.browsing import chromium
+
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def reader(live: Live, browser: Browser) -> Iterator[Ask]:
+    """Makes readers of the page; whatever the browser complains of meanwhile fails the test."""
+    from tests.serve.browsing import Reader
+
+    made: list[Reader] = []
+
+    def make(**settings: Any) -> Reader:
+        made.append(Reader(browser, live.url, **settings))
+        return made[-1]
+
+    yield make
+    complaints = [text for one in made for text in one.complaints]
+    for one in made:
+        one.close()
+    assert complaints == []

@@ -25,6 +25,11 @@ export function modelName(name, kind = 'model') {
   return el('span', { class: kind }, ...parts.flatMap((part, k) => k ? ['/', el('wbr'), part] : [part]));
 }
 
+/** A text with what stands between backticks as code. */
+export function prose(text) {
+  return el('span', {}, ...String(text).split('`').map((part, k) => k % 2 ? el('code', {}, part) : part));
+}
+
 /** A section with its heading. */
 export function section(id, title, ...children) {
   return el('section', { 'aria-labelledby': id }, el('h2', { id }, title), ...children);

@@ -2,13 +2,12 @@
 
 import { visible } from './elements.js';
 import { BOX, planFamily } from './family-plan.js';
+import { OUTPUTS_ONLY } from './family-tree.js';
 import { count } from './words.js';
 import cytoscape from './vendor/cytoscape-3.34.4.min.mjs';
 
 const LETTERS = 27;
 const CLOSEST = 1.6, READABLE = 0.8;
-/** Relations by which no weights come from the parent start with one of these words. */
-const OUTPUTS_ONLY = /^(distilled|stolen|student|behaves)/;
 
 /**
  * Draw a tree into a container. open: called with a model that was chosen; drawn: called with how many models are

@@ -1,6 +1,9 @@
 // A lineage as trees: each model hangs on the one parent that puts it deepest, so that every generation stands right of
 // all its ancestors. Its other parents are lines across.
 
+/** Relations by which no weights come from the parent start with one of these words. */
+export const OUTPUTS_ONLY = /^(distilled|stolen|student|behaves)/;
+
 /**
  * The trees of a `ModelLineage`: nodes by model, and those that start a tree. Of a node: `link`, the edge it hangs on or
  * null; `across`, its other parents' edges; `layer`, generations above it; `children`; `below`, models hanging on it.

@@ -3,7 +3,7 @@
 import { get, modelPath } from './api.js';
 import { el, modelName, section, svg } from './elements.js';
 import { familyList } from './family-list.js';
-import { familyTree } from './family-tree.js';
+import { familyTree, OUTPUTS_ONLY } from './family-tree.js';
 import { here, go, link, note } from './route.js';
 import { count, several } from './words.js';
 
@@ -73,7 +73,7 @@ function family(model, first, asOf, signal, alone) {
     }
   };
   const { params } = here();
-  const choice = (id, label, values, chosen) => el('label', {}, label, ' ',
+  const choice = (id, label, values, chosen) => el('span', {}, el('label', { for: id }, label), ' ',
     el('select', { id, onchange: event => change({ [id]: event.target.value }) }, ...values.map(([value, title]) => el('option', { value, selected: value === chosen }, title))));
   const button = (text, label, onclick) => el('button', { type: 'button', 'aria-label': label, title: label, onclick }, text);
   signal.addEventListener('abort', () => graph?.destroy(), { once: true });
@@ -83,7 +83,7 @@ function family(model, first, asOf, signal, alone) {
       choice('depth', 'as far as', DEPTHS, params.get('depth') ?? '3'),
       el('span', { class: 'zooms' }, button('−', 'Zoom out', () => graph?.zoom(0.8)), button('+', 'Zoom in', () => graph?.zoom(1.25)),
         button('Fit', 'Show all of it', () => graph?.whole()), button('Fold', 'Fold what was opened', () => graph?.foldAll()))),
-    canvas, told, drawnWords, legend(), list);
+    canvas, told, drawnWords, legend(familyTree(first), model), list);
   // A canvas has no size before it is part of the page.
   requestAnimationFrame(() => draw(first));
   return frame;
@@ -100,10 +100,16 @@ function extent({ family: all, nodes, complete }, drawn) {
   return `${here}${folded}.${complete || nodes.length < all ? '' : ' More of it may be there than was looked at.'}`;
 }
 
-function legend() {
+/** Of the lines and boxes that are there. */
+function legend({ nodes, edges }, focus) {
   const line = kind => svg('svg', { width: 30, height: 12, 'aria-hidden': 'true' }, svg('path', { class: `kin-line ${kind}`, d: 'M1 6H29' }));
-  return el('ul', { class: 'legend' },
-    el('li', {}, el('span', { class: 'key-box focus' }), 'the model shown'), el('li', {}, el('span', { class: 'key-box root' }), 'no parent here'),
-    el('li', {}, line('down'), 'descends from'), el('li', {}, line('unsure'), 'which came first is not known'),
-    el('li', {}, line('across'), 'a further parent'), el('li', {}, line('outputs'), 'from its outputs, no weights'));
+  const box = kind => el('span', { class: `key-box ${kind}` });
+  return el('ul', { class: 'legend' }, ...[
+    [true, box('focus'), 'the model shown'],
+    [[...nodes.values()].some(node => !node.link && node.model !== focus), box('root'), 'no parent here'],
+    [edges.some(edge => edge.direction_known), line('down'), 'descends from'],
+    [edges.some(edge => !edge.direction_known), line('unsure'), 'which came first is not known'],
+    [[...nodes.values()].some(node => node.across.length), line('across'), 'a further parent'],
+    [edges.some(edge => OUTPUTS_ONLY.test(edge.relation)), line('outputs'), 'from its outputs, no weights'],
+  ].filter(([there]) => there).map(([, key, words]) => el('li', {}, key, words)));
 }

@@ -10,7 +10,8 @@ export async function indexView({ params, signal, show }) {
   const { index } = told;
   const code = text => el('code', {}, text);
   show(el('div', {},
-    el('h1', { tabindex: -1 }, `The index ${index.name}`),
+    el('p', { class: 'eyebrow' }, 'Index ', el('span', { class: 'model' }, index.name)),
+    el('h1', { tabindex: -1 }, 'What is served'),
     facts([
       ['version', String(index.version)],
       ['models compared', count(index.models)],

@@ -29,7 +29,7 @@ export async function modelsView({ params, signal, show }) {
 }
 
 const modelTable = models => table('Models',
-  [['Model', 'name'], ['Architecture'], ['Parameters', 'figure'], ['Declared base'], ['Status'], ['Crawled', 'date']],
+  [['Model', 'name'], ['Architecture'], ['Parameters', 'amount'], ['Declared base'], ['Status'], ['Crawled', 'date']],
   models.map(one => ({ cells: [
     el('a', { href: link('ask', { model: one.model }) }, modelName(one.model)),
     one.architecture || one.model_type || '–',

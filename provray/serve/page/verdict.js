@@ -1,6 +1,6 @@
 // The verdict card: what is said, what each axis shows, how sure it is, and where the card says otherwise.
 
-import { el, facts, modelName, section } from './elements.js';
+import { el, facts, modelName, prose, section } from './elements.js';
 import { link } from './route.js';
 import { cameFirst, certainty, count, number, sentence, small } from './words.js';
 
@@ -20,8 +20,8 @@ export function verdictCard(answer, asOf) {
     el('h1', { tabindex: -1 }, sentence(answer.says)),
     el('p', {}, el('span', { class: 'unseen' }, 'Verdict: '), chip(answer.verdict)),
     el('div', { class: 'axes' }, ...AXES.map(([axis, title]) =>
-      el('div', { class: axis }, el('h2', {}, title), el('p', {}, sentence(answer.axes[axis] ?? 'not judged'))))),
-    answer.warnings.length ? el('ul', { class: 'warnings', 'aria-label': 'Warnings' }, ...answer.warnings.map(text => el('li', {}, sentence(text)))) : null,
+      el('div', { class: axis }, el('h2', {}, title), el('p', {}, `${sentence(answer.axes[axis] ?? 'not judged')}.`)))),
+    answer.warnings.length ? el('ul', { class: 'warnings', 'aria-label': 'Warnings' }, ...answer.warnings.map(text => el('li', {}, prose(text)))) : null,
     facts([
       ...(best ? [
         ['probability of the best candidate', best.probability === null ? null : certainty(best.probability)],
@@ -50,11 +50,11 @@ export function ancestors(found) {
     el('ol', { class: 'ancestors' }, ...found.map(one => el('li', {},
       el('h3', {}, el('a', { href: link('ask', { model: one.model }) }, modelName(one.model))),
       el('p', {}, one.relation ? el('b', {}, sentence(one.relation)) : 'How it was made is not known', '. ', one.direction ? cameFirst(one.direction) : null),
-      one.direction?.reasons.length ? el('ul', { class: 'reasons' }, ...one.direction.reasons.map(text => el('li', {}, text))) : null,
       facts([
         ['rank score', number(one.score)],
         ['probability', one.probability === null ? null : certainty(one.probability)],
         ['p', small(one.p_value)],
         ['q', small(one.q_value)],
-      ], 'figures')))));
+      ], 'figures'),
+      one.direction?.reasons.length ? el('ul', { class: 'reasons' }, ...one.direction.reasons.map(text => el('li', {}, text))) : null))));
 }
