@@ -67,10 +67,12 @@ def test_nothing_but_the_files_of_the_page_is_served(live: Live, name: str) -> N
 
 
 def test_answers_of_the_api_are_still_not_stored_and_files_are_not_audited(live: Live) -> None:
-    before = len(live.audit())
-    live.ask("GET", "/page/look.css", scope=None)
-    assert len(live.audit()) == before
     assert live.ask("GET", "/v1/index")[1]["cache-control"] == "no-store"
+    before = len(live.audit())
+    for name in ("", "page/look.css", "page/vendor/README.md"):
+        assert live.ask("GET", f"/{name}", scope=None)[0] == 200
+    assert live.ask("HEAD", "/", scope=None)[0] == 200
+    assert len(live.audit()) == before
 
 
 def test_no_file_names_another_host_or_makes_markup_of_data() -> None:

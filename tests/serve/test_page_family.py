@@ -64,6 +64,7 @@ def test_the_list_says_what_the_picture_says_and_arrow_keys_walk_it(
     links = page.locator(".kin a")
     with live.client() as client:
         lineage = client.lineage(GRANDCHILD.name)
+    expect(links).to_have_count(len(lineage.nodes))
     assert sorted(links.all_inner_texts()) == sorted(node.model for node in lineage.nodes)
     links.first.focus()
     page.keyboard.press("ArrowDown")

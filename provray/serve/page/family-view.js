@@ -47,10 +47,11 @@ function family(model, first, asOf, signal, alone) {
 
   async function draw(lineage) {
     performance.mark('family: begins');
+    const tree = familyTree(lineage);
+    list.replaceChildren(list.firstElementChild, familyList(tree, model));
     const { drawFamily } = await import('./family-graph.js');
     if (signal.aborted) return;
     graph?.destroy();
-    const tree = familyTree(lineage);
     canvas.style.height = `${frameHeight(tree, alone)}px`;
     graph = drawFamily(canvas, {
       tree, focus: model,
@@ -58,7 +59,6 @@ function family(model, first, asOf, signal, alone) {
       drawn: many => { drawnWords.textContent = extent(lineage, many); },
       say: words => { told.textContent = words; },
     });
-    list.replaceChildren(list.firstElementChild, familyList(tree, model));
     performance.measure('family', 'family: begins');
   }
   const change = async changed => {
