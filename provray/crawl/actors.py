@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError, RayTaskError
 
 _BOOT_ATTEMPTS = 3
 _BOOT_SECONDS = 300.0
@@ -121,7 +121,9 @@ class Actors:
         call = self._calls[reference]
         try:
             outcome = ray.get(reference)
-        except RayActorError:
+        except RayTaskError:
+            raise  # what the method itself raised
+        except RayError:  # its process or its machine died, or the answer went with them
             return self._lose(call.slot)
         del self._calls[reference]
         return Ended(call, outcome)
@@ -143,7 +145,7 @@ class Actors:
         actor = self._booting.pop(reference)
         try:
             ray.get(reference)
-        except RayActorError as error:
+        except RayError as error:
             self._failed_boots += 1
             if self._failed_boots >= _BOOT_ATTEMPTS * self.count:
                 raise RuntimeError(f"fingerprint workers die before they start: {error}") from error

@@ -218,19 +218,20 @@ def test_too_large_a_pool_is_an_error_before_the_start(
     assert not table.keys()
 
 
-def _crawl_in_process(models: str, index: str, address: str) -> None:
+def _crawl_in_process(models: str, index: str, address: str, report: str) -> None:
     table = FingerprintTable.create(Path(index))
-    crawl(
+    made = crawl(
         [open_source(models)],
         table,
         probes=small_probes(),
         pool=PoolSettings(workers=1),
         address=address,
     )
+    Path(report).write_text(str(sum(made.statuses.values())))
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_two_crawls_writing_one_index_at_once_lose_and_double_nothing(
+def test_two_crawls_of_one_index_at_once_share_the_work_and_lose_and_double_nothing(
     models: Path, tmp_path: Path
 ) -> None:
     import ray
@@ -240,14 +241,19 @@ def test_two_crawls_writing_one_index_at_once_lose_and_double_nothing(
     address = ray.get_runtime_context().gcs_address
     spawn = multiprocessing.get_context("spawn")
     both = [
-        spawn.Process(target=_crawl_in_process, args=(str(models), str(index), address))
-        for _ in range(2)
+        spawn.Process(
+            target=_crawl_in_process,
+            args=(str(models), str(index), address, str(tmp_path / f"report-{number}")),
+        )
+        for number in range(2)
     ]
     for process in both:
         process.start()
     for process in both:
         process.join(timeout=180)
     assert [process.exitcode for process in both] == [0, 0]
+    done = [int((tmp_path / f"report-{number}").read_text()) for number in range(2)]
+    assert sum(done) == 4, "no model is computed twice"
     facts = FingerprintTable.open(index).facts()
     assert len(facts) == 12
     assert len({row.key for row in facts}) == 12
