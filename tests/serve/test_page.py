@@ -181,6 +181,9 @@ def test_a_model_that_is_not_indexed_is_waited_for_and_its_link_finds_the_answer
     expect(page.locator(".verdict .chip")).to_have_text("copy")
     expect(page.get_by_role("heading", name="Its ancestor")).to_be_visible()
     one.drawn()
+    expect(page.locator("#family-place")).to_have_count(0)
+    assert page.get_by_text("Declared licence").count() == 0
+    assert page.get_by_text("Crawled", exact=True).count() == 0
     page.reload()
     one.drawn()
     expect(page.locator(".verdict .chip")).to_have_text("copy")

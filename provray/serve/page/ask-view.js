@@ -8,6 +8,7 @@ import { LINES } from './marks.js';
 import { nullFigure } from './null-chart.js';
 import { outputs, profiles } from './profile.js';
 import { link, note } from './route.js';
+import { isReference } from './search.js';
 import { ancestors, contradictions, verdictCard } from './verdict.js';
 import { count, several, size, when } from './words.js';
 
@@ -69,18 +70,19 @@ function drawAnswer(answer, asOf) {
 /** What is asked after the verdict stands: the family, and what the index says of the model. Neither may fail it. */
 async function details(place, answer, params, asOf, signal) {
   const { model } = answer.query;
-  const known = await get(modelPath(model), { as_of: asOf }, signal).catch(ignored);
-  const centre = known ? model : answer.ancestors[0]?.model;
+  // A folder's model may be called like an indexed one: it is another.
+  let indexed = model === params.get('model') || !isReference(params.get('model'));
+  const known = indexed ? await get(modelPath(model), { as_of: asOf }, signal).catch(problem => {
+    if (problem.name !== 'Problem') throw problem;
+    indexed = problem.kind !== 'unknown-model';
+    return null;
+  }) : null;
+  const centre = indexed ? model : answer.ancestors[0]?.model;
   if (signal.aborted) return;
   place.querySelector('#facts-place').replaceWith(about(answer, known, params));
   const family = place.querySelector('#family-place');
   if (!centre) return family.remove();
-  family.replaceWith(await familySection(centre, { params, asOf, signal, of: known ? '' : model }));
-}
-
-function ignored(problem) {
-  if (problem.name !== 'Problem') throw problem;
-  return null;
+  family.replaceWith(await familySection(centre, { params, asOf, signal, of: indexed ? '' : model }));
 }
 
 function about({ query, index, fdr }, known, params) {
