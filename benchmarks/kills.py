@@ -4,7 +4,7 @@
 
 From the root of the repository (it shares its drivers with the tests). Each driver has a Ray cluster of its own and is
 killed with SIGKILL at a moment that a seed chooses: so long after its start, after it joined the index, after it
-finished two models, stored one or wrote a file of the table. Two workers of one thread; some ten minutes on two cores.
+finished two models, stored one or wrote a file of the table. Two workers of one thread; ten to twenty minutes on two cores.
 """
 
 from __future__ import annotations
@@ -276,12 +276,12 @@ def report(found: dict[str, Any]) -> str:
             for number, k in enumerate(kills, 1)
         ),
         "",
-        "A model counts as in flight if the driver said that a worker took it and not that it was finished. Version "
-        "−1: there was no table yet. Workers, raylet",
-        "and control store end with the driver; Ray's agents, which only report, look for their cluster for a minute "
-        "more. In the end no process",
-        "was left. The kills are the driver's: killed workers and nodes are "
-        "in `tests/crawl/test_kills.py` and",
+        "A model counts as in flight if the driver said that a worker took it and not that it was finished. Ages say "
+        "when, not how fast: the machine",
+        "had other work too. Workers, raylet and control store end with the driver; Ray's agents, which only report, "
+        "look for their cluster for a",
+        "minute more. In the end no process was left. The kills are the driver's: killed workers and nodes are in "
+        "`tests/crawl/test_kills.py` and",
         "`test_nodes.py`, killed writers of a table in a bucket in `tests/index/test_kills.py`.",
         "",
     ]
