@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from provray.index.row import Row
+from provray.index.row import Row, first_failure
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Entry:
 
     @property
     def failed(self) -> Row | None:
-        """The first row that is no fingerprint, if there is one."""
-        return next((row for row in self.rows if row.status != "ok"), None)
+        """The first row that says what went wrong, if one does."""
+        return first_failure(self.rows)
 
     @property
     def status(self) -> str:
