@@ -4,7 +4,8 @@
 
 From the root of the repository (it shares its drivers with the tests). Each driver has a Ray cluster of its own and is
 killed with SIGKILL at a moment that a seed chooses: so long after its start, after it joined the index, after it
-finished two models, stored one or wrote a file of the table. Two workers of one thread; ten to twenty minutes on two cores.
+finished two models, stored one or wrote a file of the table. Two workers of one thread;
+ten to twenty minutes on two cores.
 """
 
 from __future__ import annotations
