@@ -149,21 +149,27 @@ class WorkerPool:
         Raises ScratchFull, RuntimeError if no worker is left, and what `work` raises.
         """
         self._watch = watch or Progress()
+        finished: list[list[Row]] = []
         while True:
-            self._take(work)
-            self._begin(work)
+            # Workers go on before the caller sees to what they finished; a listing that fails now must not lose it.
+            try:
+                self._take(work)
+                self._begin(work)
+            finally:
+                yield from finished
+            finished = []
             if work.exhausted and not (self._actors.under_way or self._queued()):
                 return
             # With nothing to wait for but the listing, look at it soon.
             starved = not work.exhausted and any(not slot.busy for slot in self._actors.slots)
             for event in self._actors.wait(_PATIENCE if starved else 60.0):
                 if isinstance(event, Lost):
-                    yield from self._lost(event)
+                    finished.extend(self._lost(event))
                 elif event.call.kind == "fetch":
-                    yield from self._fetched(event)
+                    finished.extend(self._fetched(event))
                 else:
                     event.call.slot.busy = False
-                    yield from self._settle(event.call.about, event.outcome)
+                    finished.extend(self._settle(event.call.about, event.outcome))
 
     def _queued(self) -> bool:
         return bool(self._local or self._calls or self._again or any(self._ahead.values()))

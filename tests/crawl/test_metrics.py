@@ -35,13 +35,25 @@ def _exported() -> dict[str, float]:
     return found
 
 
+def _settled() -> dict[str, float]:
+    """What is exported once nothing of earlier crawls comes in any more; Ray reports every few seconds."""
+    now = _exported()
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        time.sleep(12)
+        before, now = now, _exported()
+        if now == before:
+            break
+    return now
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_crawl_is_counted(tmp_path: Path) -> None:
     tiny.save(tmp_path / "models" / "good", tiny.build("vit"))
     tiny.save(tmp_path / "models" / "cut", tiny.build("vit"))
     weights = tmp_path / "models" / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    before = _exported()
+    before = _settled()
     crawl(
         [open_source(str(tmp_path / "models"))],
         FingerprintTable.create(tmp_path / "index"),
@@ -53,7 +65,6 @@ def test_a_crawl_is_counted(tmp_path: Path) -> None:
         "ray_provray_crawl_models_total status=broken": 1,
         "ray_provray_crawl_commits_total": 1,
     }
-    # Ray reports every few seconds.
     until = time.monotonic() + 90
     while time.monotonic() < until:
         now = _exported()

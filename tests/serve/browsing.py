@@ -98,3 +98,10 @@ Ask = Callable[..., Reader]
 def link(view: str, model: str, more: str = "") -> str:
     """A deep link to a view of a model."""
     return f"#/{view}?model={quote(model, safe='')}{more}"
+
+
+def open_family_list(page: Page) -> None:
+    """Open the list below a family's picture. Once the picture is drawn: until then everything below it still moves."""
+    expect(page.locator(".family .more")).not_to_be_empty()
+    page.get_by_text("The same as a list").click()
+    expect(page.locator(".kin")).to_be_visible()

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 from provray.index.table import FingerprintTable
 from provray.serve.page import FOLDER, read_files
 from tests.ancestry.networks import stranger
-from tests.serve.browsing import Ask, Reader, link
+from tests.serve.browsing import Ask, Reader, link, open_family_list
 from tests.serve.live import Live
 from tests.serve.made_index import BROKEN, CHILD, COPY, GRANDCHILD, STRANGERS, rows
 
@@ -308,7 +308,7 @@ def test_hostile_names_and_cards_are_shown_as_text(live: Live, strange: int, rea
     shown = EVIL.name.replace("\u202e", "\\u202e")
     expect(page.locator(".ancestors h3 a").first).to_have_text(shown)
     expect(page.locator(".findings")).to_contain_text(DECLARED)
-    page.get_by_text("The same as a list").click()
+    open_family_list(page)
     expect(page.locator(".kin")).to_contain_text(shown)
     page.locator("#model").fill("evil")
     expect(page.get_by_role("option").first).to_be_visible()

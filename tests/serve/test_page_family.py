@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.serve.browsing import Ask, link
+from tests.serve.browsing import Ask, link, open_family_list
 from tests.serve.live import Live
 from tests.serve.made_index import BASE, CHILD, COPY, GRANDCHILD
 
@@ -60,7 +60,7 @@ def test_the_list_says_what_the_picture_says_and_arrow_keys_walk_it(
 ) -> None:
     one = reader()
     page = one.open(link("ask", GRANDCHILD.name), live.keys["admin"])
-    page.get_by_text("The same as a list").click()
+    open_family_list(page)
     links = page.locator(".kin a")
     with live.client() as client:
         lineage = client.lineage(GRANDCHILD.name)
@@ -125,7 +125,7 @@ def test_a_family_of_a_thousand_is_folded_and_every_member_can_be_found(
     took = page.evaluate("performance.getEntriesByName('family').map(entry => entry.duration)")
     print(f"a family of 1,000 was laid out and drawn in {took[-1]:.0f} ms")
     record_property("family_of_1000_ms", took[-1])
-    page.get_by_text("The same as a list").click()
+    open_family_list(page)
     assert page.locator(".kin > li").count() == 1000
     page.get_by_label("Find in this family").fill("member-0815")
     expect(page.locator(".kin > li:visible")).to_have_count(1)
