@@ -60,7 +60,7 @@ class Fetching:
 
     scratch: Path
     disk_bytes: int = 20 * GIB
-    ahead: int = 4
+    ahead: int = 8
 
     def __post_init__(self) -> None:
         if self.ahead < 1 or self.disk_bytes < 1:
