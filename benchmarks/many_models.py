@@ -148,6 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         found = measure(Path(work), given.count, given.workers)
     text = json.dumps(found, indent=1)
     print(text, file=sys.stderr)
+    given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "many-models.json").write_text(text + "\n", encoding="utf-8")
     write_page(given.out)
 

@@ -31,9 +31,13 @@ from tests.serve.made_index import (
 MODELS = 4 + len(STRANGERS) + 1
 
 
-def _wait_for_version(client: provray.Client, version: int) -> None:
+def _ask_at(client: provray.Client, version: int) -> Answer:
+    """An answer on this version or a later one. Replicas move on one after the other, each within a second or so."""
     until = time.monotonic() + 60
-    while client.index().index.version < version:
+    while True:
+        answer = client.ask(GRANDCHILD.name, top_k=50)
+        if answer.index.version >= version:
+            return answer
         assert time.monotonic() < until, f"version {version} is not served"
         time.sleep(0.1)
 
@@ -241,8 +245,7 @@ def test_a_new_version_is_served_without_a_restart_and_old_ones_can_be_asked(liv
         before = client.index().index
         old = client.ask(GRANDCHILD.name, top_k=50)
         version = add(live.index, late)
-        _wait_for_version(client, version)
-        new = client.ask(GRANDCHILD.name, top_k=50)
+        new = _ask_at(client, version)
         assert new.index.models == before.models + 1
         assert late.name in {c.model for c in new.candidates}
         then = client.ask(GRANDCHILD.name, top_k=50, as_of=before.version)
