@@ -12,6 +12,7 @@ PYTEST_ARGS ?=
 
 ZOO ?= .cache/standard-zoo
 FASHION := .cache/fashion-mnist
+DEBIAN := .cache/debian
 # Where `provray zoo` looks for Fashion-MNIST; Debian's own folder where its package is installed.
 export PROVRAY_FASHION_MNIST ?= $(abspath $(FASHION))
 
@@ -55,7 +56,7 @@ demo: $(DEMO) ## build a zoo of model families, crawl it, query it, write a repo
 	$(BIN)/provray demo --out $(DEMO_OUT)
 
 .PHONY: test
-test: $(WEB) ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
+test: $(WEB) debian ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: lint
@@ -74,6 +75,12 @@ types: $(PROVRAY) ## mypy, strict
 
 .PHONY: fashion
 fashion: $(FASHION)/train-images-idx3-ubyte.gz ## unpack Fashion-MNIST (Debian package, no root) into .cache for the standard zoo
+
+# Prometheus and Redis watch and back what the tests of operations run. Where there is no apt-get, those tests take
+# the programs on the PATH, or are skipped and say so.
+.PHONY: debian
+debian: ## unpack Prometheus and Redis (Debian packages, no root) into .cache for the tests of operations
+	@if command -v apt-get dpkg-deb >/dev/null; then $(MAKE) --no-print-directory $(DEBIAN)/.unpacked; fi
 
 .PHONY: zoo
 zoo: $(STUDIES) $(FASHION)/train-images-idx3-ubyte.gz ## build the standard zoo and score it: about an hour on two cores
@@ -129,6 +136,17 @@ $(WEB): $(STUDIES)
 	@echo "installing requirements-web.lock: what questions and browses the service"
 	@rm -f $(VENV)/.installed-web-*
 	@$(INSTALL) -r requirements-web.lock
+	@touch $@
+
+# With those of their libraries that a small installation lacks. Images of containers often come without apt's lists of
+# packages: then lists of our own are fetched, which needs no root either.
+WATCHERS := prometheus redis-server redis-tools libjemalloc2 liblzf1
+LISTS = -o Dir::State::Lists="$$PWD/lists" -o Dir::Cache="$$PWD/cache" -o APT::Sandbox::User=""
+$(DEBIAN)/.unpacked:
+	@rm -rf $(DEBIAN) && mkdir -p $(DEBIAN)/lists/partial $(DEBIAN)/cache
+	@cd $(DEBIAN) && { apt-get download -q $(WATCHERS) || { apt-get $(LISTS) -q update && apt-get $(LISTS) download -q $(WATCHERS); }; }
+	@cd $(DEBIAN) && rm -rf lists cache
+	@cd $(DEBIAN) && for package in *.deb; do dpkg-deb -x "$$package" . && rm "$$package"; done
 	@touch $@
 
 # Not in any Python registry, and no root is needed to unpack it.
