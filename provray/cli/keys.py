@@ -31,7 +31,7 @@ def create_command(
         typer.Option(
             "--scopes",
             help=f"Comma-separated: {', '.join(SCOPES)}. `read`: models, lineage and facts; `query`: questions; "
-            "`admin`: metrics, and everything else.",
+            "`metrics`: what Prometheus reads; `admin`: everything.",
         ),
     ] = "read,query",
     rate: Annotated[

@@ -5,10 +5,13 @@ provray_crawl_stage_seconds_total{stage}     worker seconds: fetch, weights, dna
 provray_crawl_fetched_bytes_total            bytes that travelled
 provray_crawl_queue_depth                    models listed or fetched, waiting for a worker
 provray_crawl_commits_total                  commits to the table
+provray_crawl_committed_time_seconds         when the last one was, in Unix time
+provray_crawl_workers_lost_total{why}        worker processes that died, or were late and killed
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from ray.util.metrics import Counter, Gauge
@@ -28,6 +31,8 @@ class CrawlMetrics(Progress):
         )
         self._bytes = Counter("provray_crawl_fetched_bytes_total", "Bytes fetched from sources.")
         self._commits = Counter("provray_crawl_commits_total", "Commits to the table.")
+        self._committed = Gauge("provray_crawl_committed_time_seconds", "Time of the last commit.")
+        self._lost = Counter("provray_crawl_workers_lost_total", "Workers lost.", ("why",))
         self._queue = Gauge("provray_crawl_queue_depth", "Models waiting for a worker.")
 
     def fetched(self, fetched: Fetched) -> None:
@@ -44,6 +49,11 @@ class CrawlMetrics(Progress):
     def committed(self, version: int, models: int) -> None:
         """Count a commit."""
         self._commits.inc(1)
+        self._committed.set(time.time())
+
+    def worker_lost(self, late: bool) -> None:
+        """Count a worker."""
+        self._lost.inc(1, {"why": "late" if late else "died"})
 
     def queued(self, waiting: int) -> None:
         """Show the queue."""

@@ -65,6 +65,9 @@ class Progress:
     def queued(self, waiting: int) -> None:
         """So many models are listed or fetched and wait for a worker."""
 
+    def worker_lost(self, late: bool) -> None:
+        """A worker died, or was killed because it was late. Another takes its place."""
+
     def elsewhere(self, models: int) -> None:
         """Nothing is left but models that another crawl of this index is doing."""
 

@@ -78,7 +78,7 @@ def create_app(service: Service, guard: Guard, metrics: Metrics, audit: AuditLog
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
-    read, query, admin = (_may(guard, scope) for scope in ("read", "query", "admin"))
+    read, query, watch = (_may(guard, scope) for scope in ("read", "query", "metrics"))
 
     @app.post(
         "/v1/ancestry",
@@ -213,10 +213,11 @@ def create_app(service: Service, guard: Guard, metrics: Metrics, audit: AuditLog
             **_errors(400, 429, 500, 503, keyed=guard.keyed),
         },
         tags=["service"],
-        dependencies=[admin],
+        dependencies=[watch],
     )
     async def counted() -> Response:
-        return Response(metrics.text(), headers={"Content-Type": METRICS_TYPE})
+        text = metrics.text(await service.suspects(), settings.queue * settings.front_replicas)
+        return Response(text, headers={"Content-Type": METRICS_TYPE})
 
     add_page(app)
     generated = app.openapi

@@ -47,13 +47,17 @@ def build(args: ServiceSettings) -> Application:
     metrics = args.state_folder / "metrics"
     metrics.mkdir(parents=True, exist_ok=True)
     drain = args.request_seconds + 5
+    # A little of it each: it says where a replica may be, not how many.
+    actor: dict[str, Any] = {"num_cpus": 0}
+    if args.node_resource:
+        actor["resources"] = {args.node_resource: 0.001}
     watch = serve.deployment(
         name="watch",
         num_replicas=1,
         max_ongoing_requests=100,
         max_queued_requests=100,
         graceful_shutdown_timeout_s=5,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options=actor,
         **_COMMON,
     )(Watch)
     search = serve.deployment(
@@ -62,7 +66,7 @@ def build(args: ServiceSettings) -> Application:
         max_ongoing_requests=SEARCH_ONGOING,
         max_queued_requests=SEARCH_QUEUED,
         graceful_shutdown_timeout_s=drain,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options=actor,
         **_COMMON,
     )(Search).bind(args, watch.bind(args))
     fingerprints = None
@@ -73,7 +77,7 @@ def build(args: ServiceSettings) -> Application:
             max_ongoing_requests=1,
             max_queued_requests=args.queue,
             graceful_shutdown_timeout_s=drain,
-            ray_actor_options={"num_cpus": 0},
+            ray_actor_options=actor,
             **_COMMON,
         )(Fingerprints).bind(args)
     front = serve.deployment(
@@ -83,7 +87,7 @@ def build(args: ServiceSettings) -> Application:
         max_queued_requests=FRONT_QUEUED,
         graceful_shutdown_timeout_s=drain,
         ray_actor_options={
-            "num_cpus": 0,
+            **actor,
             "runtime_env": {"env_vars": {FOLDER_VARIABLE: str(metrics)}},
         },
         **_COMMON,

@@ -32,16 +32,23 @@ log = logging.getLogger("ray.serve")
 
 class Desk:
     """fingerprint: the rows of a source. judge: the reply for these rows. queue: how many questions are worked on at
-    once, waiting ones among them."""
+    once, waiting ones among them. finished: told the status that each ends with."""
 
     def __init__(
-        self, store: JobStore, fingerprint: Fingerprint, judge: Judge, queue: int, index: str
+        self,
+        store: JobStore,
+        fingerprint: Fingerprint,
+        judge: Judge,
+        queue: int,
+        index: str,
+        finished: Callable[[int], None],
     ) -> None:
         self._store = store
         self._fingerprint = fingerprint
         self._judge = judge
         self._queue = queue
         self._index = index
+        self._finished = finished
         self._working: dict[str, asyncio.Task[None]] = {}
 
     async def submit(self, asked: Asked, wait: float) -> Reply:
@@ -100,6 +107,7 @@ class Desk:
         finally:
             touching.cancel()
         self._store.finish(asked, reply)
+        self._finished(reply.status)
 
     async def _outcome(self, asked: Asked) -> Reply:
         while True:

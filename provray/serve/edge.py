@@ -128,20 +128,23 @@ class Edge:
         self._metrics.count(route, method, seen.status, seconds, verdict)
         if route in _UNWRITTEN:
             return
-        self._audit.write(
-            {
-                "request": seen.request_id,
-                "key": seen.caller,
-                "client": (scope.get("client") or ("",))[0],
-                "method": method,
-                "route": route,
-                "asked": seen.asked,
-                "status": seen.status,
-                "version": seen.version,
-                "told": seen.told,
-                "ms": round(1000 * seconds, 1),
-            }
-        )
+        line = {
+            "request": seen.request_id,
+            "key": seen.caller,
+            "client": (scope.get("client") or ("",))[0],
+            "method": method,
+            "route": route,
+            "asked": seen.asked,
+            "status": seen.status,
+            "version": seen.version,
+            "told": seen.told,
+            "ms": round(1000 * seconds, 1),
+        }
+        try:
+            self._audit.write(line)
+        except OSError:
+            self._metrics.count_unwritten()
+            raise
 
 
 async def send_reply(reply: Reply, seen: Seen, send: Any) -> None:

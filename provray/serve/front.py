@@ -67,8 +67,8 @@ class Front:
         fingerprints: DeploymentHandle[Any] | None,
     ) -> None:
         self._settings = settings
-        self._service = Service(settings, Handles(settings, search, fingerprints))
         self._metrics = Metrics()
+        self._service = Service(settings, Handles(settings, search, fingerprints), self._metrics)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __serve_build_asgi_app__(self) -> FastAPI:

@@ -110,6 +110,10 @@ class JobStore:
         except OSError:
             return False
 
+    def working(self) -> int:
+        """How many questions are worked on now, by all processes."""
+        return sum(self.taken(path.stem) for path in self._folder.glob("*.lease"))
+
     def sweep(self) -> None:
         """Delete what is old."""
         for path in self._folder.iterdir():

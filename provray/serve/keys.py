@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-SCOPES = ("read", "query", "admin")
-"""read: models, lineage and facts. query: ask about models. admin: metrics, and everything else."""
+SCOPES = ("read", "query", "metrics", "admin")
+"""read: models, lineage and facts. query: ask about models. metrics: what is counted. admin: everything."""
 _PREFIX = "pvr"
 _LOOK_SECONDS = 1.0
 

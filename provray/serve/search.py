@@ -18,6 +18,7 @@ from provray.serve.problems import Refused
 from provray.serve.questions import Question
 from provray.serve.reply import Reply, refusal
 from provray.serve.settings import ServiceSettings
+from provray.serve.version_gauges import ServedVersion
 from provray.serve.versions import Versions
 
 log = logging.getLogger("ray.serve")
@@ -31,6 +32,7 @@ class Search:
         self._watch = watch
         self._versions = Versions(partial(open_held, settings))
         self._following: asyncio.Task[None] | None = None
+        self._served = ServedVersion()
 
     async def version(self) -> int:
         """The version that is served."""
@@ -96,5 +98,6 @@ class Search:
                 if newest > self._versions.current.version:
                     await asyncio.to_thread(self._versions.move_to, newest)
                     log.info("serving index version %d", newest)
+                self._served.tell(self._versions.current.version)
             except Exception as error:  # the version that is held goes on being served
                 log.warning("cannot move to a newer index version: %s", error)

@@ -10,6 +10,7 @@ from provray.index.row import Row
 from provray.serve.allowed import AllowList, is_reference
 from provray.serve.desk import Desk
 from provray.serve.jobs import Asked, JobStore, new_question
+from provray.serve.metrics import Metrics
 from provray.serve.problems import Refused
 from provray.serve.questions import Batch, Question
 from provray.serve.remembered import Remembered
@@ -34,7 +35,7 @@ class Replicas(Protocol):
 class Service:
     """One front replica's work, HTTP left aside. Everything raises Refused for what it does not answer."""
 
-    def __init__(self, settings: ServiceSettings, replicas: Replicas) -> None:
+    def __init__(self, settings: ServiceSettings, replicas: Replicas, metrics: Metrics) -> None:
         self.settings = settings
         self.version = -1
         self._replicas = replicas
@@ -42,7 +43,12 @@ class Service:
         self._remembered: Remembered[tuple[str, int, float]] = Remembered(_REMEMBERED_BYTES)
         self.jobs = JobStore(settings.state_folder / "jobs")
         self._desk = Desk(
-            self.jobs, replicas.fingerprint, self._judge, settings.queue, settings.index_name
+            self.jobs,
+            replicas.fingerprint,
+            self._judge,
+            settings.queue,
+            settings.index_name,
+            metrics.count_suspect,
         )
 
     async def ask(self, question: Question, caller: str, wait: float = 0.0) -> Reply:
@@ -86,6 +92,10 @@ class Service:
         """What a search replica says of models, a lineage or the index."""
         reply: Reply = await self._replicas.search(method, as_of, *arguments)
         return reply
+
+    async def suspects(self) -> int:
+        """How many are being fingerprinted, or wait for it, at all front replicas."""
+        return await asyncio.to_thread(self.jobs.working)
 
     async def current(self) -> int:
         """The version that a search replica serves now."""

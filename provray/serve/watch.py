@@ -8,6 +8,7 @@ import logging
 from provray.index.table import FingerprintTable
 from provray.serve.held import open_held
 from provray.serve.settings import ServiceSettings
+from provray.serve.version_gauges import SeenVersion
 
 log = logging.getLogger("ray.serve")
 
@@ -19,6 +20,7 @@ class Watch:
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
         self._ready = open_held(settings).version
+        self._seen = SeenVersion()
         self._looking: asyncio.Task[None] | None = None
 
     async def latest(self) -> int:
@@ -36,7 +38,9 @@ class Watch:
             await asyncio.sleep(self._settings.poll_seconds)
 
     def _prepare(self) -> None:
-        newest = FingerprintTable.open(self._settings.index).version
+        table = FingerprintTable.open(self._settings.index)
+        newest = table.version
+        self._seen.tell(table)
         if newest > self._ready:
             open_held(self._settings, newest)
             self._ready = newest

@@ -72,7 +72,7 @@ def test_bad_use_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     with pytest.raises(BadKeyFile, match=r"no key file at .*provray keys create"):
         read_keys(path)
-    with pytest.raises(BadKeyFile, match=r"scopes read, query, admin, got write"):
+    with pytest.raises(BadKeyFile, match=r"scopes read, query, metrics, admin, got write"):
         create_key(path, "x", ["write"])
     with pytest.raises(BadKeyFile, match="got none"):
         create_key(path, "x", [])
