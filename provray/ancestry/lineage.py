@@ -58,9 +58,13 @@ class Lineage:
 
 
 def build_lineage(
-    fingerprints: Sequence[Fingerprint], related: Related, direction: DirectionOf
+    fingerprints: Sequence[Fingerprint],
+    related: Related,
+    direction: DirectionOf,
+    ignored: frozenset[str] = frozenset(),
 ) -> Lineage:
-    """The lineage of these models. One without a weights fingerprint is a family of its own.
+    """The lineage of these models. One without a weights fingerprint is a family of its own. ignored: digests that are
+    known to show no descent, beside those that several of these families hold.
 
     Raises ValueError if two have one name, or if `related` gives no symmetric matrix over them.
     """
@@ -72,7 +76,7 @@ def build_lineage(
         )
     ordered = sorted(fingerprints, key=lambda f: f.model)
     labels = _components(_checked(related(ordered), ordered))
-    ignored = common_digests(ordered, labels.tolist())
+    ignored = ignored | common_digests(ordered, labels.tolist())
     edges: list[Edge] = []
     families = []
     for label in np.unique(labels).tolist():
