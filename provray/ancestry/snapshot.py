@@ -1,14 +1,14 @@
 """One version of an index, ready to be asked: its models, cohorts and search indexes.
 
-A snapshot never changes; a newer table version is a new snapshot. Only short vectors are held for all models; full
-profiles are read from the table for the few candidates of a question.
+A snapshot never changes; a newer table version is a new snapshot. Only short vectors are held in memory for all models;
+full profiles are read for the few candidates of a question, from a mapped file of whole rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -28,17 +28,17 @@ from provray.fingerprints.space import SpaceMismatch
 from provray.fingerprints.weights import READOUTS
 from provray.index import cache
 from provray.index.row import Row
+from provray.index.row_store import RowStore, pack_rows
 from provray.index.search import SearchIndex, build, from_bytes
 from provray.index.table import FingerprintTable, Place
 from provray.probes import MODALITIES
 from provray.probes.build import DEFAULT_DIGESTS
 
-_CACHE_FORMAT = 3
+_CACHE_FORMAT = 4
 """Raised whenever search vectors, cohorts or nulls of the same rows come out differently."""
-
-
-_REMEMBERED = 20_000
-"""Full fingerprints that are kept in memory, at most: some 40 kB each."""
+_ROWS = "rows.arrow"
+_REMEMBERED = 2_000
+"""Full fingerprints that are kept in memory, at most: some 100 kB each of a model of many tensors."""
 Parts = tuple[dict[str, Cohort], dict[NullKey, Null], dict[str, SearchIndex]]
 """Cohorts by space, nulls, and search indexes by name: what is kept in a cache."""
 
@@ -47,7 +47,7 @@ Parts = tuple[dict[str, Cohort], dict[NullKey, Null], dict[str, SearchIndex]]
 class Snapshot:
     """`table`: the index at `version`. `spaces`: the spaces that are compared. `names`: the models that are compared.
     `cohorts`: by space. `nulls`: of the index's own unrelated models, by score and condition. `searches`: `weights`,
-    `biases`, and behaviour by modality. `digests`: weights digest to models."""
+    `biases`, and behaviour by modality. `digests`: weights digest to models. `store`: every row that is compared."""
 
     table: FingerprintTable
     version: int
@@ -57,6 +57,7 @@ class Snapshot:
     nulls: dict[NullKey, Null]
     searches: dict[str, SearchIndex]
     digests: dict[str, tuple[str, ...]]
+    store: RowStore
     _read: dict[str, Fingerprint] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -70,25 +71,34 @@ class Snapshot:
 
     def candidates(self, suspect: Fingerprint, count: int) -> list[str]:
         """Models worth a full comparison: the `count` nearest by weights, by biases and by behaviour."""
-        found: dict[str, None] = {}
-        for readout in READOUTS:
-            vector = weights_vector(suspect, readout)
-            if vector is not None and readout in self.searches:
-                near = self.searches[readout].search(vector, count)
-                found.update(dict.fromkeys(model for model, _ in near))
-        if suspect.dna is not None and suspect.modality in self.searches:
-            near = self.searches[suspect.modality].search(
-                behaviour_vector(suspect, self.cohorts), count
-            )
-            found.update(dict.fromkeys(model for model, _ in near))
-        return list(found)
+        return self.candidates_of([suspect], count)[0]
+
+    def candidates_of(self, suspects: Sequence[Fingerprint], count: int) -> list[list[str]]:
+        """The `candidates` of each suspect, found in one pass over every search index."""
+        asked: dict[str, list[tuple[int, npt.NDArray[np.float32]]]] = {}
+        for number, suspect in enumerate(suspects):
+            for readout in READOUTS:
+                vector = weights_vector(suspect, readout)
+                if vector is not None:
+                    asked.setdefault(readout, []).append((number, vector))
+            if suspect.dna is not None:
+                vector = behaviour_vector(suspect, self.cohorts)
+                asked.setdefault(suspect.modality, []).append((number, vector))
+        found: list[dict[str, None]] = [{} for _ in suspects]
+        for name in (*READOUTS, *MODALITIES):
+            if name in self.searches and name in asked:
+                numbers, vectors = zip(*asked[name], strict=True)
+                near = self.searches[name].search_many(np.stack(vectors), count)
+                for number, models in zip(numbers, near, strict=True):
+                    found[number].update(dict.fromkeys(model for model, _ in models))
+        return [list(models) for models in found]
 
     def default_probes(self, digest: str) -> bool:
         """Whether a probe set is one that comes with provray: made for inheritance, of no one's domain."""
         return digest in DEFAULT_DIGESTS.values()
 
     def profiles(self, models: Iterable[str]) -> list[Fingerprint]:
-        """Full fingerprints of these models, sorted by name; read from the table once, then remembered for a while."""
+        """Full fingerprints of these models, sorted by name; read from the store, then remembered for a while."""
         wanted = sorted(set(models) & self.names)
         # Threads share what was read: each keeps what it found, whatever the others forget meanwhile.
         found = {m: f for m in wanted if (f := self._read.get(m)) is not None}
@@ -96,7 +106,7 @@ class Snapshot:
         if missing:
             if len(self._read) + len(missing) > _REMEMBERED:
                 self._read.clear()
-            read = {f.model: f for f in assemble(self.table.rows(self.spaces, missing))}
+            read = {f.model: f for f in assemble(self.store.rows(missing))}
             self._read.update(read)
             found.update(read)
         return [found[model] for model in wanted]
@@ -126,10 +136,14 @@ def open_snapshot(place: Place, spaces: Iterable[str], version: int | None = Non
     # The table's own id: one that is made anew at the same place has the same versions.
     name = hashlib.sha256("\n".join([table.id, *spaces]).encode()).hexdigest()[:12]
     folder = table.location.cache_folder / f"v{table.version}-{name}-{_CACHE_FORMAT}"
-    parts = unpack(cache.load(folder))
-    if parts is None:
-        parts = build_parts(assemble(table.rows(spaces)))
-        cache.save(folder, _pack(spaces, parts))
+    contents = cache.load(folder)
+    parts = unpack(contents)
+    if contents is None or parts is None:
+        contents = {_ROWS: pack_rows(table.arrow(spaces))}
+        parts = build_parts(assemble(RowStore(contents[_ROWS])))
+        cache.save(folder, {**contents, **_pack(spaces, parts)})
+        # Mapped rows are shared with whoever opens the same version.
+        contents = cache.load(folder) or contents
     cohorts, nulls, searches = parts
     return Snapshot(
         table,
@@ -140,6 +154,7 @@ def open_snapshot(place: Place, spaces: Iterable[str], version: int | None = Non
         nulls,
         searches,
         _digests(f.weights for f in members if f.weights is not None),
+        RowStore(contents[_ROWS]),
     )
 
 
@@ -187,13 +202,13 @@ def _pack(spaces: Sequence[str], parts: Parts) -> dict[str, bytes]:
     }
 
 
-def unpack(contents: dict[str, bytes] | None) -> Parts | None:
+def unpack(contents: Mapping[str, cache.Content] | None) -> Parts | None:
     """What a cache holds, None for none. contents: of its files, after their seals were checked."""
-    if contents is None or "listing.json" not in contents:
+    if contents is None or not {"listing.json", _ROWS} <= contents.keys():
         return None
-    listing = json.loads(contents["listing.json"])
+    listing = json.loads(bytes(contents["listing.json"]))
     means: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
-    for name, mean in load_safetensors(contents["cohorts.safetensors"]).items():
+    for name, mean in load_safetensors(bytes(contents["cohorts.safetensors"])).items():
         space, readout = name.split("/", 1)
         means.setdefault(space, {})[readout] = mean
     cohorts = {

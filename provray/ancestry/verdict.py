@@ -67,23 +67,73 @@ def judge(
     top_k: int = 10,
     leave_out: Iterable[str] = (),
     fdr: float = FDR,
+    near: Iterable[str] | None = None,
     calibration: Calibration | None = None,
     direction_of: DirectionOf = direction,
 ) -> Answer:
-    """The answer for a suspect. leave_out: models not to compare with (the suspect itself, say). calibration,
-    direction_of: what provray ships, unless something else is to be scored.
+    """The answer for a suspect. leave_out: models not to compare with (the suspect itself, say). near: its candidates,
+    where `nearest` looked for those of several suspects together. calibration, direction_of: what provray ships, unless
+    something else is to be scored.
 
     Raises SpaceMismatch if the suspect's fingerprint lives in another space than the index, ValueError for an fdr
     outside 0 to .5.
     """
+    calibration = calibration or shipped_calibration()
+    seen = examine(
+        suspect,
+        snapshot,
+        top_k=top_k,
+        leave_out=leave_out,
+        fdr=fdr,
+        near=near,
+        calibration=calibration,
+    )
+    return conclude(seen, snapshot, top_k, fdr, calibration, direction_of)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A suspect held against its nearest. others: their fingerprints by name; candidates: what each shows, best
+    first."""
+
+    suspect: Fingerprint
+    others: Mapping[str, Fingerprint]
+    candidates: Sequence[Candidate]
+
+
+def examine(
+    suspect: Fingerprint,
+    snapshot: Snapshot,
+    *,
+    top_k: int = 10,
+    leave_out: Iterable[str] = (),
+    fdr: float = FDR,
+    near: Iterable[str] | None = None,
+    calibration: Calibration | None = None,
+) -> Examined:
+    """The first half of `judge`, with the same arguments: scores, and what they show. Raises what `judge` raises."""
     if not 0 < fdr <= 0.5:
         raise ValueError(f"fdr must be above 0 and at most 0.5, got {fdr}")
-    calibration = calibration or shipped_calibration()
     left_out = set(leave_out)
-    names = snapshot.candidates(suspect, max(2 * top_k, NEAREST))
+    names = nearest([suspect], snapshot, top_k)[0] if near is None else near
     others = {o.model: o for o in snapshot.profiles(n for n in names if n not in left_out)}
     tests = max(snapshot.models - len(left_out), len(others), 1)
+    calibration = calibration or shipped_calibration()
     candidates = weigh(suspect, list(others.values()), snapshot, calibration, fdr, tests)
+    return Examined(suspect, others, candidates)
+
+
+def conclude(
+    seen: Examined,
+    snapshot: Snapshot,
+    top_k: int = 10,
+    fdr: float = FDR,
+    calibration: Calibration | None = None,
+    direction_of: DirectionOf = direction,
+) -> Answer:
+    """The second half of `judge`: the answer for what was examined, with the same arguments."""
+    suspect, others, candidates = seen.suspect, seen.others, list(seen.candidates)
+    calibration = calibration or shipped_calibration()
     relatives = [c for c in candidates if c.inherits][:RELATIVES]
     resemblance = None
     if relatives:
@@ -103,6 +153,14 @@ def judge(
         _contradictions(suspect, verdict, ancestors, others, snapshot),
         warnings_of(suspect, snapshot, calibration),
     )
+
+
+def nearest(
+    suspects: Sequence[Fingerprint], snapshot: Snapshot, top_k: int = 10
+) -> list[list[str]]:
+    """The models that `judge` compares with each of these suspects: one pass over the index for all of them, which
+    costs little more than for one."""
+    return snapshot.candidates_of(suspects, max(2 * top_k, NEAREST))
 
 
 def copies(
@@ -212,6 +270,7 @@ def weigh(
                     *weights_evidence(score, shown, fdr, tests, inherits),
                     *behaviour_evidence(score),
                 ),
+                inheritance=shown,
             )
         )
     return sorted(candidates, key=lambda c: (not c.inherits, not c.shares, -c.score, c.model))

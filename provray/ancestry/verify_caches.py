@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +37,12 @@ def _finding(folder: Path, says: str) -> Finding:
     )
 
 
-def _true(table: FingerprintTable, contents: dict[str, bytes]) -> bool:
+def _true(table: FingerprintTable, contents: Mapping[str, cache.Content]) -> bool:
     """Whether a cache holds what would be built from the table now."""
     found = unpack(contents)
     if found is None:
         return False
-    spaces = json.loads(contents["listing.json"]).get("spaces", [])
+    spaces = json.loads(bytes(contents["listing.json"])).get("spaces", [])
     _, _, searches = build_parts(assemble(table.rows(spaces)))
     return found[2].keys() == searches.keys() and all(
         _same(found[2][name], searches[name]) for name in searches

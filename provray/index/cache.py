@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,13 +16,20 @@ from pathlib import Path
 _SEAL = "seal.json"
 
 
-def load(folder: Path) -> dict[str, bytes] | None:
-    """Contents of a sealed folder by file name, or None if it is missing or any file does not match."""
+Content = bytes | memoryview
+
+
+def load(folder: Path) -> dict[str, Content] | None:
+    """Contents of a sealed folder by file name, or None if it is missing or any file does not match.
+
+    They are mapped, not read: processes share them, and what nobody looks at takes no memory. Files are only ever
+    replaced as a whole folder, so what is mapped stays.
+    """
     try:
         sealed = json.loads((folder / _SEAL).read_text())
         if not isinstance(sealed, dict) or any("/" in name for name in sealed):
             return None
-        contents = {name: (folder / name).read_bytes() for name in sealed}
+        contents = {name: _mapped(folder / name) for name in sealed}
     except (OSError, ValueError, RecursionError):
         return None
     for name, content in contents.items():
@@ -30,7 +38,14 @@ def load(folder: Path) -> dict[str, bytes] | None:
     return contents
 
 
-def save(folder: Path, contents: Mapping[str, bytes]) -> None:
+def _mapped(path: Path) -> Content:
+    with path.open("rb") as file:
+        if not path.stat().st_size:  # there is nothing to map
+            return b""
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def save(folder: Path, contents: Mapping[str, Content]) -> None:
     """Seal these files in `folder`, replacing what is there. A cache that cannot be written is no error: the next
     reader builds it again."""
     sealed = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
@@ -40,8 +55,9 @@ def save(folder: Path, contents: Mapping[str, bytes]) -> None:
     except OSError:
         return
     try:
-        for name, content in {**contents, _SEAL: json.dumps(sealed).encode()}.items():
+        for name, content in contents.items():
             (partial / name).write_bytes(content)
+        (partial / _SEAL).write_text(json.dumps(sealed))
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     except OSError:

@@ -174,14 +174,18 @@ class FingerprintTable:
 
     def rows(self, spaces: Iterable[str], models: Iterable[str] | None = None) -> Iterator[Row]:
         """The newest `ok` rows of these spaces, whole; only of these model paths if given."""
+        for batch in self.arrow(spaces, models).to_batches(max_chunksize=256):
+            for plain in batch.to_pylist():
+                yield row_from_plain(plain)
+
+    def arrow(self, spaces: Iterable[str], models: Iterable[str] | None = None) -> pa.Table:
+        """What `rows` gives, as one table of `SCHEMA`."""
         wanted = pc.field("space").isin(pa.array(list(spaces), pa.string())) & (
             pc.field("status") == "ok"
         )
         if models is not None:
             wanted = wanted & pc.field("model").isin(pa.array(list(models), pa.string()))
-        for batch in self._read(SCHEMA.names, wanted).to_batches(max_chunksize=256):
-            for plain in batch.to_pylist():
-                yield row_from_plain(plain)
+        return self._read(SCHEMA.names, wanted)
 
     def _read(self, columns: Sequence[str], wanted: pc.Expression | None) -> pa.Table:
         """Rows sorted by creation, older rows of a key removed."""

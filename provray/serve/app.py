@@ -14,13 +14,13 @@ from ray.serve.schema import LoggingConfig
 from provray.serve.fingerprinting import Fingerprints
 from provray.serve.front import Front
 from provray.serve.metrics import FOLDER_VARIABLE
-from provray.serve.search import Search
+from provray.serve.search import BATCH, Search
 from provray.serve.settings import ServiceSettings
 from provray.serve.watch import Watch
 
 FRONT_ONGOING = 100
 FRONT_QUEUED = 200
-SEARCH_ONGOING = 8
+SEARCH_ONGOING = 4 * BATCH
 SEARCH_QUEUED = 200
 """What waits at each front replica for a search replica to have room."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from provray.ancestry.calibration import shipped_calibration
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.inheritance import OTHER, SAME
 from provray.ancestry.snapshot import Snapshot
-from provray.ancestry.verdict import FDR, Answer, copies, judge
+from provray.ancestry.verdict import FDR, Answer, copies, judge, nearest
 from provray.crawl.ask import read_index
 from provray.index.row import Row
 from provray.index.table import BadIndex, FingerprintTable
@@ -25,7 +25,7 @@ from provray.serve.fingerprint_json import fingerprint_from_json
 from provray.serve.problems import Refused
 from provray.serve.questions import Question
 from provray.serve.remembered import Remembered
-from provray.serve.reply import Reply, to_bytes
+from provray.serve.reply import Reply, refusal, to_bytes
 from provray.serve.settings import MIB, ServiceSettings
 
 _REMEMBERED_BYTES = 64 * MIB
@@ -52,23 +52,49 @@ class Held:
         """As `IndexRef` has it."""
         return {"name": self._name, "version": self.version, "models": self.snapshot.models}
 
-    def answer(self, question: Question) -> Reply | None:
-        """The answer to a question about an indexed model or a ready fingerprint; None if the model is not indexed.
-
-        Raises Refused for an indexed model, or a fingerprint, that cannot be compared.
-        """
-        if question.fingerprint is not None:
-            return self._of_fingerprint(question)
-        assert question.model is not None
+    def known(self, question: Question) -> Reply | None:
+        """The reply if it costs nothing: remembered, or a 404 that tells `not indexed`; None if it is to be found."""
+        if question.model is None:
+            return None
         entry = self._indexed(question.model)
         if entry is None:
-            return None
-        key = (entry.model, question.top_k, question.fdr)
-        reply = self._remembered.find(key)
-        if reply is None:
-            reply = self._of_indexed(entry, question.top_k, question.fdr)
-            self._remembered.keep(key, reply)
-        return reply
+            return Reply(404, b"", self.version, {"not indexed": self.snapshot.models})
+        return self._remembered.find(_key(entry, question))
+
+    def answers(self, questions: Sequence[Question]) -> list[Reply]:
+        """Replies, refusals among them, to questions about indexed models or ready fingerprints."""
+        near = self._nearest(questions)
+        return [self._reply_to(question, near) for question in questions]
+
+    def _nearest(self, questions: Sequence[Question]) -> dict[tuple[str, int], list[str]]:
+        """Candidates of all indexed models that are asked about, by model and `top_k`."""
+        wanted: dict[int, set[str]] = {}
+        for question in questions:
+            if question.model is not None and self.known(question) is None:
+                entry = self._indexed(question.model)
+                assert entry is not None
+                wanted.setdefault(question.top_k, set()).add(entry.model)
+        found: dict[tuple[str, int], list[str]] = {}
+        for top_k, models in wanted.items():
+            suspects = self.snapshot.profiles(models)
+            near = nearest(suspects, self.snapshot, top_k)
+            found |= {(s.model, top_k): names for s, names in zip(suspects, near, strict=True)}
+        return found
+
+    def _reply_to(self, question: Question, near: Mapping[tuple[str, int], Sequence[str]]) -> Reply:
+        try:
+            if question.fingerprint is not None:
+                return self._of_fingerprint(question)
+            reply = self.known(question)
+            if reply is None:
+                assert question.model is not None
+                entry = self._indexed(question.model)
+                assert entry is not None
+                reply = self._of_indexed(entry, question, near)
+                self._remembered.keep(_key(entry, question), reply)
+            return reply
+        except Refused as refused:
+            return refusal(refused, version=self.version)
 
     def answer_rows(self, rows: Sequence[Row], top_k: int, fdr: float) -> Reply:
         """The answer for a suspect that was fingerprinted now. Raises Refused if its weights could not be read."""
@@ -161,12 +187,15 @@ class Held:
                 "bad-fingerprint", f"the fingerprint contradicts itself: {error}"
             ) from error
 
-    def _of_indexed(self, entry: Entry, top_k: int, fdr: float) -> Reply:
+    def _of_indexed(
+        self, entry: Entry, question: Question, near: Mapping[tuple[str, int], Sequence[str]]
+    ) -> Reply:
         found = self.snapshot.profiles([entry.model])
         if not found:
             raise _unread(entry)
-        itself = self.catalogue.at(entry.rows[0].location, entry.revision)
-        return self._judged(found[0], {entry.model, *itself}, top_k, fdr)
+        itself = {entry.model, *self.catalogue.at(entry.rows[0].location, entry.revision)}
+        names = near.get((entry.model, question.top_k))
+        return self._judged(found[0], itself, question.top_k, question.fdr, near=names)
 
     def _judged(
         self,
@@ -175,8 +204,9 @@ class Held:
         top_k: int,
         fdr: float,
         warnings: Sequence[str] = (),
+        near: Sequence[str] | None = None,
     ) -> Reply:
-        """itself: names of the suspect in the index: a model is not its own ancestor."""
+        """itself: names of the suspect in the index: a model is not its own ancestor. near: see `judge`."""
         left_out = set(itself)
         spaces, weights = suspect.spaces, suspect.weights
         digest = "" if weights is None else weights.weights_digest
@@ -185,7 +215,9 @@ class Held:
             suspect, spaces = replace(suspect, dna=None, gif=None), (weights.space,)
             answer = copies(suspect, self.snapshot, twins[:top_k], fdr)
         else:
-            answer = judge(suspect, self.snapshot, top_k=top_k, leave_out=left_out, fdr=fdr)
+            answer = judge(
+                suspect, self.snapshot, top_k=top_k, leave_out=left_out, fdr=fdr, near=near
+            )
             answer = replace(answer, warnings=(*warnings, *answer.warnings))
         return self._reply(suspect, spaces, answer)
 
@@ -222,6 +254,10 @@ def open_held(settings: ServiceSettings, version: int | None = None) -> Held:
     probes = [read_probes(Path(path)) for path in settings.probes]
     snapshot = read_index(settings.index, probes, version)
     return Held(settings.index_name, snapshot, AllowList(settings.allow).told())
+
+
+def _key(entry: Entry, question: Question) -> tuple[str, int, float]:
+    return entry.model, question.top_k, question.fdr
 
 
 def _unread(entry: Entry) -> Refused:

@@ -11,6 +11,7 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from provray.index.row import Row
+from provray.serve.batches import Batches
 from provray.serve.calls import call
 from provray.serve.family import Way
 from provray.serve.held import Held, open_held
@@ -21,16 +22,21 @@ from provray.serve.settings import ServiceSettings
 from provray.serve.version_gauges import ServedVersion
 from provray.serve.versions import Versions
 
+BATCH = 16
+"""Questions that are answered together at most: more would hardly cost less each, and all wait for the last."""
+
 log = logging.getLogger("ray.serve")
 
 
 class Search:
-    """Methods run in threads: FAISS and Arrow let others work meanwhile. What is refused comes back as a reply."""
+    """Questions on the current version are answered in batches, everything else in threads of its own: FAISS and Arrow
+    let others work meanwhile. What is refused comes back as a reply."""
 
     def __init__(self, settings: ServiceSettings, watch: DeploymentHandle[Any]) -> None:
         self._settings = settings
         self._watch = watch
         self._versions = Versions(partial(open_held, settings))
+        self._batches = Batches(self._answers, BATCH)
         self._following: asyncio.Task[None] | None = None
         self._served = ServedVersion()
 
@@ -41,14 +47,11 @@ class Search:
 
     async def answer(self, question: Question) -> Reply:
         """The answer, or a 404 whose `told` says `not indexed` and how many models are."""
-
-        def found(held: Held) -> Reply:
-            reply = held.answer(question)
-            if reply is not None:
-                return reply
-            return Reply(404, b"", held.version, {"not indexed": held.snapshot.models})
-
-        return await self._from(question.as_of, found)
+        self._follow()
+        current = self._versions.current
+        if question.as_of not in (None, current.version):
+            return await self._from(question.as_of, lambda held: held.answers([question])[0])
+        return current.known(question) or await self._batches.ask(question)
 
     async def answer_rows(self, as_of: int, rows: Sequence[Row], top_k: int, fdr: float) -> Reply:
         """The answer for a suspect that was fingerprinted now."""
@@ -73,6 +76,9 @@ class Search:
     async def facts(self, as_of: int | None) -> Reply:
         """See `Held.facts`."""
         return await self._from(as_of, lambda held: held.facts())
+
+    def _answers(self, questions: Sequence[Question]) -> list[Reply]:
+        return self._versions.current.answers(questions)
 
     async def _from(self, as_of: int | None, ask: Callable[[Held], Reply]) -> Reply:
         self._follow()

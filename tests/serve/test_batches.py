@@ -1,0 +1,78 @@
+"""Questions asked together: each gets its own answer, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from provray.serve.batches import Batches
+
+
+class Doubling:
+    """Doubles numbers; keeps what it was asked together, and waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.together: list[list[int]] = []
+        self.go = threading.Event()
+
+    def __call__(self, asked: Sequence[int]) -> list[int]:
+        self.together.append(list(asked))
+        assert self.go.wait(10)
+        if 13 in asked:
+            raise ValueError("thirteen")
+        return [2 * number for number in asked]
+
+
+def test_what_comes_meanwhile_is_asked_together_in_order_and_within_the_bound() -> None:
+    doubling = Doubling()
+
+    async def run() -> list[int]:
+        batches = Batches(doubling, 3)
+        asked = [asyncio.create_task(batches.ask(number)) for number in range(6)]
+        while not doubling.together:
+            await asyncio.sleep(0.01)
+        late = asyncio.create_task(batches.ask(6))
+        await asyncio.sleep(0)
+        doubling.go.set()
+        return [*await asyncio.gather(*asked), await late]
+
+    assert asyncio.run(run()) == [0, 2, 4, 6, 8, 10, 12]
+    assert doubling.together == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_a_failure_reaches_those_who_asked_with_it_and_nobody_else() -> None:
+    doubling = Doubling()
+    doubling.go.set()
+
+    async def run() -> list[int | BaseException]:
+        batches = Batches(doubling, 2)
+        asked = [batches.ask(number) for number in (1, 13, 3)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    first, second, third = asyncio.run(run())
+    assert isinstance(first, ValueError)
+    assert isinstance(second, ValueError)
+    assert third == 6
+
+
+def test_who_gave_up_is_not_worked_for() -> None:
+    doubling = Doubling()
+
+    async def run() -> int:
+        batches = Batches(doubling, 1)
+        first = asyncio.create_task(batches.ask(1))
+        gone = asyncio.create_task(batches.ask(2))
+        while not doubling.together:
+            await asyncio.sleep(0.01)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        doubling.go.set()
+        last = await batches.ask(3)
+        return await first + last
+
+    assert asyncio.run(run()) == 8
+    assert doubling.together == [[1], [3]]
