@@ -64,7 +64,7 @@ def common_digests(fingerprints: Sequence[Fingerprint], families: Sequence[int])
     held: dict[str, int] = {}
     common = set()
     for fingerprint, family in zip(fingerprints, families, strict=True):
-        for digest in _digests(fingerprint):
+        for digest in telling_digests(fingerprint):
             if held.setdefault(digest, family) != family:
                 common.add(digest)
     return frozenset(common)
@@ -78,7 +78,9 @@ def measure_family(members: Sequence[Fingerprint], ignored: frozenset[str] = fro
     for member in members:
         if member.weights is None:
             raise ValueError(f"{member.model} has no weights fingerprint: it belongs to no family")
-    counts = [Counter({d: n for d, n in _digests(m).items() if d not in ignored}) for m in members]
+    counts = [
+        Counter({d: n for d, n in telling_digests(m).items() if d not in ignored}) for m in members
+    ]
     holders = Counter(digest for count in counts for digest in count)
     columns = {d: i for i, d in enumerate(sorted(d for d, n in holders.items() if n > 1))}
     tensors = np.zeros((len(members), len(columns)), np.int64)
@@ -101,7 +103,7 @@ def measure_family(members: Sequence[Fingerprint], ignored: frozenset[str] = fro
     )
 
 
-def _digests(fingerprint: Fingerprint) -> Counter[str]:
+def telling_digests(fingerprint: Fingerprint) -> Counter[str]:
     """Digests that tell something: counters, and values of one size (a start), are equal by chance. The two biases of a
     classifier of two classes are of one size although they were learned."""
     if fingerprint.weights is None:
