@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, NoReturn
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, Protocol
 
 from rich.console import Console
 
@@ -23,6 +26,39 @@ STATUS_STYLES = {
 def style_of(word: str) -> str:
     """Colour of a status or verdict."""
     return STATUS_STYLES.get(word, "dim" if word == "none" else "red")
+
+
+class Updates(Protocol):
+    """What says how far something is."""
+
+    def update(self, status: str, /) -> None:
+        """Say it."""
+
+
+class _Lines:
+    """Where nothing can be drawn over: a line each time, but not more than one in some seconds."""
+
+    seconds = 10.0
+
+    def __init__(self) -> None:
+        self._last = -self.seconds
+
+    def update(self, status: str, /) -> None:
+        if time.monotonic() - self._last >= self.seconds:
+            self._last = time.monotonic()
+            err.print(status, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def status(text: str) -> Iterator[Updates]:
+    """Say what is being done: a line that changes on a terminal, lines now and then in a log."""
+    if err.is_terminal:
+        with err.status(text) as drawn:
+            yield drawn
+    else:
+        lines = _Lines()
+        lines.update(text)
+        yield lines
 
 
 def print_json(value: Any) -> None:

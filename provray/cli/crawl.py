@@ -149,6 +149,7 @@ def crawl_command(
             probes=given,
             stages=wanted,
             retry_failed=retry_failed,
+            may_be_empty=moment is not None,
             compute=compute,
             pool=pool,
             fetching=fetching,

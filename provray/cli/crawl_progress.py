@@ -17,9 +17,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.status import Status
 
-from provray.cli.console import err, style_of
+from provray.cli.console import Updates, err, style_of
 from provray.crawl.progress import Progress as CrawlProgress
 from provray.crawl.progress import outcome
 from provray.index.row import Row
@@ -96,7 +95,7 @@ class ProgressBar(CrawlProgress):
 class CrawlStatus(CrawlProgress):
     """A crawl's progress as one line of a status that shows other work too."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Updates) -> None:
         self._status = status
         self._done, self._total = 0, 0
 

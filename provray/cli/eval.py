@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from provray.cli.console import err, out
+from provray.cli.console import out, status
 from provray.cli.crawl_progress import CrawlStatus
 from provray.cli.options import Probes, read_all
 
@@ -28,7 +28,7 @@ def eval_command(
     name: Annotated[str, typer.Option(help="Name of the files in --out.")] = "scoreboard",
     probes: Probes = None,
     workers: Annotated[int, typer.Option(min=1, help="Models looked at at once.")] = 2,
-) -> None:
+) -> Any:
     """Score every kind of evidence on models of known lineage.
 
     The zoo is crawled into ZOO/index (kept for the next time). Families belong to two folds: what is fitted on one is
@@ -45,13 +45,13 @@ def eval_command(
 
     command = f"provray eval {zoo.name}" + "".join(f" --probes {p.name}" for p in probes or [])
     given = read_all(probes)
-    with err.status("reading the zoo …") as status:
+    with status("reading the zoo …") as shown:
         board = evaluate(
             zoo,
             probes=given,
             workers=workers,
-            crawling=CrawlStatus(status),
-            measuring=lambda done, total, model: status.update(
+            crawling=CrawlStatus(shown),
+            measuring=lambda done, total, model: shown.update(
                 f"outputs for baselines {done}/{total}"
             ),
         )
@@ -62,6 +62,7 @@ def eval_command(
     if out_folder is not None:
         for path in write_board(board, out_folder, name, command):
             out.print(f"written: [bold]{path}[/]", soft_wrap=True)
+    return board
 
 
 def print_board(board: Board) -> None:
@@ -89,5 +90,5 @@ def print_board(board: Board) -> None:
     for asked, estimate in board.accepted[LOGISTIC].items():
         table.add_row(asked, str(estimate), str(estimate.count))
     out.print(table)
-    for model, status, reason in board.failed:
-        out.print(f"[red]{status}[/] {model}: {reason}", soft_wrap=True)
+    for model, why, reason in board.failed:
+        out.print(f"[red]{why}[/] {model}: {reason}", soft_wrap=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from provray.cli.console import err, out
+from provray.cli.console import out, status
 
 if TYPE_CHECKING:
     from provray.testbed.build import Progress
@@ -48,11 +48,11 @@ def build_command(
         ) from error
 
     began = time.monotonic()
-    with err.status("planning …") as status:
+    with status("planning …") as shown:
 
         def show(progress: Progress) -> None:
             minutes = (time.monotonic() - began) / 60
-            status.update(
+            shown.update(
                 f"{progress.done}/{progress.total} models, {minutes:.0f} min: {progress.model}"
             )
 
@@ -93,7 +93,7 @@ def fit_command(
         typer.Argument(help="A standard zoo, crawled by `provray eval`.", show_default=False),
     ],
     into: Annotated[Path, typer.Option("--out", help="Folder for the two files.")],
-) -> None:
+) -> list[Path]:
     """Fit what verdicts are calibrated by: weights of the scores, nulls, direction.
 
     provray ships the files that this makes of the standard zoo, in provray/ancestry/data. DNA on probes of the
@@ -101,11 +101,15 @@ def fit_command(
     """
     from provray.testbed.fitting.verdict import read_evidence, write_shipped
 
-    with err.status("reading fingerprints, measuring what is missing …"):
-        evidence = read_evidence(folder)
+    with status("reading fingerprints, measuring what is missing …") as shown:
+        evidence = read_evidence(
+            folder, lambda done, total: shown.update(f"probes of the domain {done}/{total}")
+        )
     into.mkdir(parents=True, exist_ok=True)
-    for path in write_shipped(evidence, into):
+    paths = write_shipped(evidence, into)
+    for path in paths:
         out.print(f"[bold]{path}[/] {path.stat().st_size} bytes", soft_wrap=True)
+    return paths
 
 
 def _print(records: list[Record]) -> None:

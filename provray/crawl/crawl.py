@@ -37,6 +37,7 @@ def crawl(
     probes: Sequence[ProbeSet] = (),
     stages: Sequence[Stage] = STAGES,
     retry_failed: bool = False,
+    may_be_empty: bool = False,
     compute: Compute | None = None,
     pool: PoolSettings | None = None,
     fetching: Fetching | None = None,
@@ -47,7 +48,7 @@ def crawl(
 
     It may be killed at any moment: finished models wait in the journal until they are committed, by this crawl or the
     next one. Raises NotEnoughResources before anything is computed if the pool does not fit the cluster, ValueError if
-    the sources hold no model or cannot be listed, ScratchFull.
+    the sources cannot be listed or hold no model and not `may_be_empty`, ScratchFull.
     """
     began = time.perf_counter()
     settings, pool = settings or FingerprintSettings(), pool or PoolSettings()
@@ -85,7 +86,7 @@ def crawl(
                     if started_here:
                         ray.shutdown()
             report.listed, report.skipped = worklist.listed, worklist.skipped
-    if not report.listed:
+    if not report.listed and not may_be_empty:
         raise ValueError(
             "no model found: a model is a folder or repository with config.json and one or more *.safetensors files"
         )

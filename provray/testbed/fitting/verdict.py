@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +42,11 @@ class Evidence:
         return direction.data_digest(self.fingerprints, self.records)
 
 
-def read_evidence(zoo: Path) -> Evidence:
+def read_evidence(zoo: Path, progress: Callable[[int, int], None] | None = None) -> Evidence:
     """Of a zoo that was crawled (`provray eval` or `provray crawl` into ZOO/index).
 
-    Raises FileNotFoundError for a folder that is no zoo, BadIndex for one that was not crawled.
+    progress: told how many of the missing models were measured. Raises FileNotFoundError for a folder that is no
+    zoo, BadIndex for one that was not crawled.
     """
     records = read_truth(zoo)
     fingerprints = zoo_fingerprints(FingerprintTable.open(zoo / "index"), records, [])
@@ -57,7 +58,11 @@ def read_evidence(zoo: Path) -> Evidence:
         tuple(fingerprints),
         make_pairs(fingerprints, records),
         tuple(
-            make_questions(records, domain_fingerprints(zoo), fidelity_margins(records, outputs))
+            make_questions(
+                records,
+                domain_fingerprints(zoo, progress=progress),
+                fidelity_margins(records, outputs),
+            )
         ),
     )
 
