@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -168,14 +169,24 @@ class Client(_Calls):
     """A client for threads. Use it as a context manager, or `close` it.
 
     url: of the service. key: its secret text, where the service has keys. timeout: seconds without a byte after which a
-    connection counts as lost. Methods raise Refusal for what the service refuses, and ServiceError if it cannot be
-    reached.
+    connection counts as lost. verify: whom to trust over TLS, the system's authorities by default. Methods raise Refusal
+    for what the service refuses, and ServiceError if it cannot be reached.
     """
 
-    def __init__(self, url: str, key: str | None = None, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        timeout: float = 60.0,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
         super().__init__(url)
         self._http = httpx2.Client(
-            base_url=self.url, headers=_headers(key), timeout=timeout, follow_redirects=False
+            base_url=self.url,
+            headers=_headers(key),
+            timeout=timeout,
+            verify=verify,
+            follow_redirects=False,
         )
 
     def __enter__(self) -> Client:
@@ -281,10 +292,20 @@ class Client(_Calls):
 class AsyncClient(_Calls):
     """The same for asyncio; see `Client`."""
 
-    def __init__(self, url: str, key: str | None = None, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        timeout: float = 60.0,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
         super().__init__(url)
         self._http = httpx2.AsyncClient(
-            base_url=self.url, headers=_headers(key), timeout=timeout, follow_redirects=False
+            base_url=self.url,
+            headers=_headers(key),
+            timeout=timeout,
+            verify=verify,
+            follow_redirects=False,
         )
 
     async def __aenter__(self) -> AsyncClient:

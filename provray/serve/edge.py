@@ -75,7 +75,6 @@ class Edge:
                 message["headers"] = [
                     *message["headers"],
                     *(header for header in _SAFE if header[0] not in given),
-                    (b"x-request-id", seen.request_id.encode()),
                 ]
                 # What cannot be written down is not told.
                 self._note(scope, seen, time.perf_counter() - began)
@@ -160,6 +159,7 @@ async def send_reply(reply: Reply, seen: Seen, send: Any) -> None:
 
 
 def _request_id(scope: Any) -> str:
-    """The caller's own id if it is a plain one, else a new one."""
+    """What Serve put there, and sends back: the caller's own id, or one of its own. A new one for what cannot be
+    written into a log as it is."""
     given = next((v for n, v in scope["headers"] if n == b"x-request-id"), b"")
     return given.decode() if _ID.fullmatch(given) else uuid.uuid4().hex

@@ -57,9 +57,14 @@ class Fingerprints:
             return next(iter(list(self._pool.fingerprint(Items([WorkItem(ref, STAGES)])))))
         except BaseException:
             # What a pool in pieces would do next nobody knows: the next suspect gets a new one.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the worker. The next suspect starts another."""
+        if self._pool is not None:
             self._pool.__exit__()
             self._pool = None
-            raise
 
     def _start(self) -> WorkerPool:
         pool = PoolSettings(

@@ -58,6 +58,15 @@ class Live:
         finally:
             connection.close()
 
+    def headers(self, path: str) -> list[str]:
+        """The names of all headers that a GET is answered with, in order."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        try:
+            connection.request("GET", path)
+            return [name.lower() for name, _ in connection.getresponse().getheaders()]
+        finally:
+            connection.close()
+
     def audit(self) -> list[dict[str, Any]]:
         """The lines of the audit log."""
         text = (self.settings.state_folder / "audit.jsonl").read_text(encoding="utf-8")

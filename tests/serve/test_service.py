@@ -311,6 +311,7 @@ def test_the_audit_log_says_who_asked_what_and_what_was_told_and_no_secret(live:
         scope="query",
     )
     assert (status, headers["x-request-id"]) == (200, "audited-1")
+    assert live.headers("/healthz").count("x-request-id") == 1
     live.ask("POST", "/v1/ancestry", {"model": "s3://user:hunter2@models/x"}, scope="query")
     lines = live.audit()
     (line,) = [line for line in lines if line["request"] == "audited-1"]
