@@ -169,8 +169,9 @@ class Client(_Calls):
     """A client for threads. Use it as a context manager, or `close` it.
 
     url: of the service. key: its secret text, where the service has keys. timeout: seconds without a byte after which a
-    connection counts as lost. verify: whom to trust over TLS, the system's authorities by default. Methods raise Refusal
-    for what the service refuses, and ServiceError if it cannot be reached.
+    connection counts as lost. verify: whom to trust over TLS, the system's authorities by default.
+
+    Methods raise Refusal for what the service refuses, and ServiceError if it cannot be reached.
     """
 
     def __init__(
