@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -152,24 +152,38 @@ class Fingerprinter:
         """Add one shard of probes to a part."""
         budget = max(self.compute.batch_bytes // max(part.activation_bytes, 1), 1)
         started = time.perf_counter()
+        tops: dict[str, int] = {}
         if "dna" in part.stages:
-            self._add_dna(part, model, shard, budget)
+            tops = self._add_dna(part, model, shard, budget)
         between = time.perf_counter()
         part.dna_seconds += between - started
         if "gif" in part.stages and shard.stratum == self.settings.gif.stratum:
             wanted = shard.probes[: max(self.settings.gif.probes - shard.start, 0)]
-            self._add_gif(part, model, wanted, budget)
+            self._add_gif(part, model, wanted, budget, tops)
         part.gif_seconds += time.perf_counter() - between
 
-    def _add_dna(self, part: BehaviourPart, model: ProbedModel, shard: Shard, budget: int) -> None:
-        """Readouts of a shard, `budget` probes at a time."""
+    def _add_dna(
+        self, part: BehaviourPart, model: ProbedModel, shard: Shard, budget: int
+    ) -> dict[str, int]:
+        """Readouts of a shard, `budget` probes at a time. Returns each probe's top class where they tell it."""
+        tops: dict[str, int] = {}
         for probes in _batches(shard.probes, budget):
             with self._autocast():
                 out = model.readouts(model.prepare(probes))
-            part.dna.add(shard.stratum, [p.id for p in probes], out.hidden, out.probabilities)
+            ids = [p.id for p in probes]
+            part.dna.add(shard.stratum, ids, out.hidden, out.probabilities)
+            # Rounded to bfloat16, two classes may be equal.
+            if out.probabilities is not None and self.compute.dtype == "float32":
+                tops.update(zip(ids, out.probabilities.argmax(dim=1).tolist(), strict=True))
+        return tops
 
     def _add_gif(
-        self, part: BehaviourPart, model: ProbedModel, wanted: Sequence[Probe], budget: int
+        self,
+        part: BehaviourPart,
+        model: ProbedModel,
+        wanted: Sequence[Probe],
+        budget: int,
+        tops: Mapping[str, int],
     ) -> None:
         """Fields of these probes, always in float32: bfloat16 gradients turn a field by up to .03 in cosine."""
         gif = self.settings.gif
@@ -177,8 +191,17 @@ class Fingerprinter:
         rows = max(budget // 2, 1)
         for check, some in ((True, wanted[:CHECKED_PROBES]), (False, wanted[CHECKED_PROBES:])):
             for probes in _batches(some, rows // gif.steps):
-                fields = gradient_fields(model, model.prepare(probes), gif, rows=rows, check=check)
-                part.gif.add([p.id for p in probes], fields)
+                ids = [p.id for p in probes]
+                known = [tops[i] for i in ids if i in tops]
+                fields = gradient_fields(
+                    model,
+                    model.prepare(probes),
+                    gif,
+                    rows=rows,
+                    check=check,
+                    top=torch.tensor(known, device=self.compute.device) if known else None,
+                )
+                part.gif.add(ids, fields)
 
     def finish(self, part: BehaviourPart) -> list[Row]:
         """The rows of all the probes a model was asked: DNA, and GiF if any of them were of its stratum."""

@@ -66,15 +66,22 @@ class Fields:
 
 
 def gradient_fields(
-    model: Differentiable, inputs: Any, settings: GifSettings, *, rows: int, check: bool = False
+    model: Differentiable,
+    inputs: Any,
+    settings: GifSettings,
+    *,
+    rows: int,
+    check: bool = False,
+    top: torch.Tensor | None = None,
 ) -> Fields:
     """Fields of one prepared batch of B probes, with one forward pass for both scalars at each point.
 
     rows: points that go through the model together, which bounds memory; at least one per probe. check: also
-    evaluate F at both ends of the paths for the completeness error.
+    evaluate F at both ends of the paths for the completeness error. top: each probe's own top class (B,), where it is
+    known; else the model is asked.
     """
     x0, x = model.endpoints(inputs)
-    top = model.top_class(inputs)
+    top = model.top_class(inputs) if top is None else top
     span = x - x0
     nodes, weights = gauss_legendre(settings.steps)
     ends = _ends(model, inputs, x0, x, top) if check else {}
