@@ -77,10 +77,11 @@ def crawl(
                     shards = (
                         shards_in_object_store(chosen, table) if set(stages) - {"weights"} else {}
                     )
-                    watch = Several(progress, CrawlMetrics(), _Fetches(report))
-                    with WorkerPool(
-                        fingerprinter, shards, pool, fetching, environment()
-                    ) as workers:
+                    with (
+                        CrawlMetrics() as metrics,
+                        WorkerPool(fingerprinter, shards, pool, fetching, environment()) as workers,
+                    ):
+                        watch = Several(progress, metrics, _Fetches(report))
                         _run(workers, worklist, work, table, journal, report, watch)
                 finally:
                     if started_here:

@@ -16,9 +16,9 @@ import ray
 import torch
 
 from provray.crawl.fingerprinter import BehaviourPart, Fingerprinter
+from provray.crawl.sample_ranges import sample_ranges
 from provray.crawl.settings import GIB, Fetching
 from provray.crawl.worklist import WorkItem
-from provray.fingerprints.sample import sample_ranges
 from provray.index.row import Row
 from provray.models.errors import ModelError
 from provray.probes import Shard

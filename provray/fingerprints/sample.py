@@ -1,4 +1,4 @@
-"""A sample of each tensor: which of its blocks are read, and where they lie in the weight files.
+"""A sample of each tensor: which of its blocks are read.
 
 A cosine needs no whole matrix: a few blocks of `BLOCK` values, the same ones in every model, estimate it. Which ones
 follows from the tensor's shape alone, never from what it holds. Nor from its name: a tensor that moved to another
@@ -13,16 +13,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from provray.fingerprints.seeds import key_of, words
-from provray.fingerprints.settings import WeightsSettings
 from provray.fingerprints.sketch import BLOCK
-from provray.models.checkpoint import ITEM_BYTES, TensorEntry
-
-Span = tuple[int, int]
-"""Bytes of a file: from the first, to below the second."""
 
 
 def block_count(shape: Sequence[int]) -> int:
@@ -45,31 +39,3 @@ def chosen_blocks(shape: Sequence[int], sample: int) -> Sequence[int]:
         begin + (draw * (end - begin) >> 64)
         for draw, (begin, end) in zip(draws, itertools.pairwise(edges), strict=True)
     ]
-
-
-def sample_ranges(
-    entries: Iterable[TensorEntry], settings: WeightsSettings
-) -> dict[Path, tuple[Span, ...]]:
-    """What must be read of each file for a weights fingerprint, beside its header: byte ranges, sorted and merged.
-
-    entries: the tensors, in any order. A file that holds no value has no range.
-    """
-    spans: dict[Path, list[Span]] = {}
-    for entry in entries:
-        of_file = spans.setdefault(entry.file, [])
-        size = BLOCK * ITEM_BYTES[entry.dtype]
-        for number in chosen_blocks(entry.shape, settings.sample):
-            begin = entry.begin + number * size
-            of_file.append((begin, min(begin + size, entry.end)))
-    return {file: _merged(of_file) for file, of_file in spans.items()}
-
-
-def _merged(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """The same bytes, sorted, in as few ranges as possible."""
-    merged: list[Span] = []
-    for begin, end in sorted(spans):
-        if merged and begin <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((begin, end))
-    return tuple(merged)

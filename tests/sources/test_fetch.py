@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from provray.fingerprints.sample import sample_ranges
+from provray.crawl.sample_ranges import sample_ranges
 from provray.fingerprints.settings import WeightsSettings
 from provray.models.checkpoint import DEFAULT_LIMITS, Limits, open_checkpoint
 from provray.models.errors import (
