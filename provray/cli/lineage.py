@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.tree import Tree
 
-from provray.cli.console import err, out, print_json
-from provray.cli.options import Index, Json, Probes, read_all
+from provray.cli.console import err, out, print_json, status
+from provray.cli.options import Address, Index, Json, Probes, Workers, read_all
 
 if TYPE_CHECKING:
     from provray.ancestry.lineage import Edge, Lineage
+
+_BULK = "Of a large index"
 
 
 def lineage_command(
@@ -32,6 +35,26 @@ def lineage_command(
         ),
     ] = 0.05,
     probes: Probes = None,
+    bulk: Annotated[
+        bool,
+        typer.Option(
+            "--bulk",
+            help="Compare each model with its nearest only, on Ray workers, and write every model's answer as Parquet. "
+            "With --json it prints a summary.",
+            rich_help_panel=_BULK,
+        ),
+    ] = False,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            metavar="URI",
+            help="Folder, or s3://bucket/prefix, for what --bulk writes. Default: `lineage` in the index.",
+            rich_help_panel=_BULK,
+        ),
+    ] = None,
+    workers: Workers = None,
+    address: Address = None,
 ) -> None:
     """Draw the lineage of everything in an index.
 
@@ -47,6 +70,11 @@ def lineage_command(
 
     if as_json and dot:
         raise ValueError("--json and --dot both print: give one of them")
+    if bulk:
+        _bulk(index, as_json, dot, html, fdr, probes, into, workers, address)
+        return
+    if into is not None or workers is not None or address is not None:
+        raise ValueError("--out, --workers and --address are for --bulk: add it, or leave them out")
     with err.status("comparing all models …"):
         snapshot = read_index(index, read_all(probes))
         lineage = build_lineage(
@@ -61,18 +89,60 @@ def lineage_command(
         "fdr": fdr,
         **lineage_json(lineage),
     }
-    if html is not None:
-        from provray.cli.lineage_page import lineage_page
-        from provray.pages.files import write_page
-
-        write_page(lineage_page(facts), html)
-        err.print(f"page: [bold]{html}[/]", soft_wrap=True)
+    _page(facts, html)
     if as_json:
         print_json(facts)
     elif dot:
         typer.echo(lineage_dot(lineage))
     else:
         _print(lineage, facts)
+
+
+def _bulk(
+    index: str,
+    as_json: bool,
+    dot: bool,
+    html: Path | None,
+    fdr: float,
+    probes: list[Path] | None,
+    into: str | None,
+    workers: int | None,
+    address: str | None,
+) -> None:
+    from provray.crawl.settings import available_cores
+    from provray.index.bulk import lineage_of_all, read_lineage
+
+    if dot:
+        raise ValueError("--dot draws a small index: leave --bulk out, or read what it writes")
+    with status("comparing every model with its nearest …") as shown:
+        summary = lineage_of_all(
+            index,
+            out=into,
+            probes=read_all(probes),
+            fdr=fdr,
+            workers=workers or available_cores(),
+            address=address,
+            progress=lambda what, done, of: shown.update(f"{what} {done}/{of}"),
+        )
+    if html is not None:
+        _page(read_lineage(summary), html)
+    if as_json:
+        print_json(asdict(summary))
+        return
+    out.print(
+        f"{summary.models} models, {summary.failed} without an answer, {summary.families} families, "
+        f"{summary.edges} arrows at version {summary.version}: [bold]{summary.where}[/]",
+        soft_wrap=True,
+    )
+
+
+def _page(facts: dict[str, Any], html: Path | None) -> None:
+    if html is not None:
+        from provray.cli.lineage_page import lineage_page
+        from provray.pages.files import write_page
+
+        write_page(lineage_page(facts), html)
+        err.print(f"page: [bold]{html}[/]", soft_wrap=True)
 
 
 def _print(lineage: Lineage, facts: dict[str, Any]) -> None:
