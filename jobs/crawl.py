@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from provray.cli.as_job import json_command, run_job
+from provray.cli.as_job import crawl_models, run_job
 
 
 def work(arguments: list[str]) -> Any:
-    """Crawl; an event is a line of the log."""
-    return json_command("crawl", *arguments, "--log-json")
+    """Crawl; how far it is, and each failure, is a line of the log."""
+    return crawl_models(*arguments)
 
 
 if __name__ == "__main__":

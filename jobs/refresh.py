@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from provray.cli.as_job import json_command, run_job
+from provray.cli.as_job import crawl_models, json_command, run_job
 from provray.index.location import IndexLocation
 
 _MARGIN = timedelta(hours=1)
@@ -37,7 +37,7 @@ def work(arguments: list[str]) -> Any:
     asked_before = _last(location, rest)
     since = None if given.all or "--since" in rest else asked_before
     only = ["--since", (since - _MARGIN).strftime("%Y-%m-%dT%H:%M:%S")] if since else []
-    crawled = json_command("crawl", *rest, "--index", given.index, *only, "--log-json")
+    crawled = crawl_models(*rest, "--index", given.index, *only)
     location.write_new(f"{_folder(rest)}/{began.strftime(_STAMP)}", json.dumps(rest).encode())
     result = {"since": only[1] if only else None, "crawl": crawled, "compact": None}
     if given.keep_days:

@@ -22,6 +22,7 @@ import ray
 from provray.cli.app import app
 from provray.crawl.cluster import join_ray
 
+_FAILURES = 100
 Work = Callable[[list[str]], Any]
 """Does the job with these arguments and returns its result as plain data."""
 
@@ -66,6 +67,12 @@ def json_command(*arguments: str) -> Any:
     with contextlib.redirect_stdout(printed):
         command(*arguments, "--json")
     return json.loads(printed.getvalue())
+
+
+def crawl_models(*arguments: str) -> Any:
+    """Run `provray crawl` and return what it reports, with the first failures only: `provray show` has them all."""
+    report = json_command("crawl", *arguments)
+    return {**report, "failures": report["failures"][:_FAILURES]}
 
 
 def _join() -> None:

@@ -35,7 +35,7 @@ class Updates(Protocol):
         """Say it."""
 
 
-class _Lines:
+class Lines:
     """Where nothing can be drawn over: a line each time, but not more than one in some seconds."""
 
     seconds = 10.0
@@ -44,6 +44,7 @@ class _Lines:
         self._last = -self.seconds
 
     def update(self, status: str, /) -> None:
+        """Say it, if it is time."""
         if time.monotonic() - self._last >= self.seconds:
             self._last = time.monotonic()
             err.print(status, markup=False, soft_wrap=True)
@@ -56,7 +57,7 @@ def status(text: str) -> Iterator[Updates]:
         with err.status(text) as drawn:
             yield drawn
     else:
-        lines = _Lines()
+        lines = Lines()
         lines.update(text)
         yield lines
 

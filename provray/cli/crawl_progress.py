@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from provray.cli.console import Updates, err, style_of
+from provray.cli.console import Lines, Updates, err, style_of
 from provray.crawl.progress import Progress as CrawlProgress
 from provray.crawl.progress import outcome
 from provray.index.row import Row
@@ -27,7 +27,8 @@ from provray.sources.fetch import Fetched
 
 
 class ProgressBar(CrawlProgress):
-    """A crawl's progress on standard error: how many are done, failed by status, the rate, the time left, what runs."""
+    """A crawl's progress on standard error: how many are done, failed by status, the rate, the time left, what runs.
+    In a log, where nothing can be drawn over, a line now and then."""
 
     def __init__(self) -> None:
         self._bar = Progress(
@@ -51,6 +52,7 @@ class ProgressBar(CrawlProgress):
             failed="",
         )
         self._failed: Counter[str] = Counter()
+        self._lines = None if err.is_terminal else Lines()
 
     def __enter__(self) -> ProgressBar:
         self._bar.start()
@@ -86,6 +88,12 @@ class ProgressBar(CrawlProgress):
             )
         failed = ", ".join(f"[{style_of(s)}]{n} {s}[/]" for s, n in self._failed.most_common())
         self._bar.update(self._task, rate=rate, failed=failed)
+        if self._lines is not None:
+            task = self._bar.tasks[self._task]
+            words = [f"{n} {s}" for s, n in self._failed.most_common()]
+            self._lines.update(
+                ", ".join([f"{task.completed:.0f}/{task.total or 0:.0f} models", *words])
+            )
 
     def elsewhere(self, models: int) -> None:
         """Say what is waited for."""
