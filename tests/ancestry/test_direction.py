@@ -11,16 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from provray.ancestry.direction import (
-    CHANGES,
-    CUES,
-    LIMIT,
-    MARKS,
-    Direction,
-    compare,
-    direction,
-    shipped,
-)
+from provray.ancestry.direction import LIMIT, Direction, direction, shipped
+from provray.ancestry.direction_cues import CHANGES, CUES, MARKS, compare
 from provray.ancestry.fingerprint import Fingerprint
 from provray.fingerprints.settings import WeightsSettings
 from provray.fingerprints.space import SpaceMismatch

@@ -18,17 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save_file
 
-from provray.ancestry.direction import (
-    CHANGES,
-    CUES,
-    LIMIT,
-    MARKS,
-    Coefficients,
-    Comparison,
-    compare,
-    judge,
-    log_likelihood_ratio,
-)
+from provray.ancestry.direction import LIMIT, Coefficients, judge, log_likelihood_ratio
+from provray.ancestry.direction_cues import CHANGES, CUES, MARKS, Comparison, compare
 from provray.ancestry.fingerprint import Fingerprint
 from provray.testbed.folders import Record
 from provray.testbed.scoreboard.cases import make_cases

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from provray.ancestry.direction import CHANGES, CUES, LIMIT, MARKS, Comparison
+from provray.ancestry.direction import LIMIT
+from provray.ancestry.direction_cues import CHANGES, CUES, MARKS, Comparison
 from provray.testbed.fitting.direction import Pair, fit_direction, score_direction
 
 

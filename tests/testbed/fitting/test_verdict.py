@@ -8,7 +8,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from provray.ancestry.calibration import read_calibration
-from provray.ancestry.direction import MARKS
+from provray.ancestry.direction_cues import MARKS
 from provray.testbed.fitting.verdict import COMMAND, Evidence, fit, write_shipped
 
 
