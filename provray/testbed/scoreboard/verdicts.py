@@ -18,6 +18,7 @@ import numpy as np
 from provray.ancestry import direction as ways
 from provray.ancestry.calibration import Calibration
 from provray.ancestry.direction import Direction
+from provray.ancestry.direction_cues import compare
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.snapshot import Snapshot, open_snapshot
 from provray.ancestry.verdict import judge, weigh
@@ -50,7 +51,7 @@ def fit_for(evidence: Evidence, fold: int) -> Fitted:
     coefficients = direction_fit.fit_direction([p for p in pairs if p.fold != fold])
 
     def direction_of(suspect: Fingerprint, other: Fingerprint) -> Direction:
-        return ways.judge(ways.compare(suspect, other), coefficients)
+        return ways.judge(compare(suspect, other), coefficients)
 
     return Fitted(fit(evidence, [1 - fold]), direction_of)
 
