@@ -23,7 +23,6 @@ from provray.crawl.progress import Progress, outcome
 from provray.index.row import Row
 from provray.sources.fetch import Fetched
 
-
 _SHOW_SECONDS = 5.0
 
 
