@@ -66,7 +66,7 @@ lint: $(TOOLS) ## ruff: rules and format; import rules; declared against importe
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
-	$(BIN)/deptry provray
+	$(BIN)/deptry .
 
 .PHONY: format
 format: $(PROVRAY) ## let ruff fix and format the code
