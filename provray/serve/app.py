@@ -47,10 +47,9 @@ def build(args: ServiceSettings) -> Application:
     metrics = args.state_folder / "metrics"
     metrics.mkdir(parents=True, exist_ok=True)
     drain = args.request_seconds + 5
-    # A little of it each: it says where a replica may be, not how many.
     actor: dict[str, Any] = {"num_cpus": 0}
-    if args.node_resource:
-        actor["resources"] = {args.node_resource: 0.001}
+    if args.node_labels:
+        actor["label_selector"] = dict(args.node_labels)
     watch = serve.deployment(
         name="watch",
         num_replicas=1,

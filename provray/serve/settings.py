@@ -21,8 +21,8 @@ class ServiceSettings(BaseModel):
     *_replicas: of each kind. threads, gpus, device: of each fingerprint replica. queue: suspects that wait or are
     fingerprinted at once, for each front replica. request_seconds: time limit of an answer; model_seconds: of one
     suspect. body_bytes: largest request. requests_per_minute: of a key that has no limit of its own, for the service
-    as a whole. poll_seconds: how often a new index version is looked for. node_resource: a custom resource that nodes
-    for replicas have; without one they go anywhere, to the head of a cluster too, and are lost when it restarts.
+    as a whole. poll_seconds: how often a new index version is looked for. node_labels: Ray labels of the nodes that
+    replicas may be on; without any they go anywhere, to the head of a cluster too, and are lost when it restarts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,7 +44,7 @@ class ServiceSettings(BaseModel):
     body_bytes: int = Field(default=8 * MIB, ge=1024)
     requests_per_minute: int = Field(default=600, ge=1)
     poll_seconds: float = Field(default=1.0, gt=0)
-    node_resource: str = Field(default="", max_length=100)
+    node_labels: dict[str, str] = Field(default_factory=dict)
 
     @property
     def state_folder(self) -> Path:

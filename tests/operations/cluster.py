@@ -27,8 +27,8 @@ PATIENCE = 120.0
 """Seconds until something that does not happen fails a test; nothing is measured by it."""
 _MARK = "PROVRAY_TESTS_NODE"
 """In the environment of a node, and so of every process of it."""
-RESOURCE = "provray"
-"""Of the worker alone: replicas that ask for it are not on the head."""
+REPLICAS = {"group": "replicas"}
+"""Labels of the worker alone: replicas that ask for them are not on the head."""
 
 
 def until(true: Callable[[], bool], what: str, pause: float = 0.1) -> None:
@@ -146,7 +146,7 @@ class Cluster:
             "RAY_ADDRESS": "",
             # As KubeRay sets it on workers of a cluster whose head may restart.
             "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
-            # Twice as often as usual. Much shorter, and gauges of the node would be forgotten before they are set again.
+            # Twice as often as usual. Much more, and gauges of the node would be forgotten before they are set again.
             "RAY_metrics_report_interval_ms": "5000",
         }
         common = [
@@ -168,7 +168,7 @@ class Cluster:
         ]
         worker = [
             *(ray, "start", f"--address={self.address}", "--num-cpus=3"),
-            f'--resources={{"{RESOURCE}": 1}}',
+            "--labels=" + ",".join(f"{key}={value}" for key, value in REPLICAS.items()),
             f"--metrics-export-port={self.worker_metrics}",
             f"--dashboard-agent-listen-port={free_port()}",
             *common,

@@ -11,7 +11,7 @@ from pathlib import Path
 import provray
 from provray.serve.keys import create_key
 from provray.serve.settings import ServiceSettings
-from tests.operations.cluster import RESOURCE, Cluster, Redis
+from tests.operations.cluster import REPLICAS, Cluster, Redis
 from tests.serve.live import free_port
 from tests.serve.made_index import make_index, make_models
 
@@ -61,7 +61,7 @@ class Stack:
             allow=(str(models),),
             queue=2,
             poll_seconds=0.5,
-            node_resource=RESOURCE,
+            node_labels=REPLICAS,
         )
         cluster = Cluster(folder, redis)
         return cls(folder, redis, cluster, settings, free_port(), keys, index, models)
