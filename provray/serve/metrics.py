@@ -1,16 +1,18 @@
 """Counters of the service for Prometheus, summed over its front replicas.
 
 With `PROMETHEUS_MULTIPROC_DIR` set, every process counts in a file of its own there, and any of them can tell the sum.
+The folder may be shared by several machines.
 No label takes a value that callers choose.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -25,6 +27,9 @@ class Metrics:
     could not be written, and the index version served."""
 
     def __init__(self) -> None:
+        if os.environ.get(FOLDER_VARIABLE):
+            # Process ids alone name the files otherwise, and containers often have the same ones.
+            values.ValueClass = values.MultiProcessValue(_process)
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "provray_requests",
@@ -48,6 +53,9 @@ class Metrics:
             ("status",),
             registry=self._registry,
         )
+        for status in ("200", "422", "500"):
+            # There from the beginning: what counts increases sees none where a series begins.
+            self._suspects.labels(status)
         self._unwritten = Counter(
             "provray_audit_failures",
             "Answers withheld because the audit log could not be written.",
@@ -88,6 +96,11 @@ class Metrics:
             whole.register(self._registry)
         whole.register(_Now(suspects, room))
         return generate_latest(whole)
+
+
+def _process() -> str:
+    """This process, among those of all machines; the library allows no underscore."""
+    return f"{socket.gethostname()}-{os.getpid()}".replace("_", "-")
 
 
 @dataclass(frozen=True)

@@ -99,11 +99,11 @@ class Search:
     async def _move_on(self) -> None:
         while True:
             await asyncio.sleep(self._settings.poll_seconds)
+            self._served.show(self._versions.current.version)
             try:
                 newest = await call(self._watch, "latest", seconds=10.0)
                 if newest > self._versions.current.version:
                     await asyncio.to_thread(self._versions.move_to, newest)
                     log.info("serving index version %d", newest)
-                self._served.tell(self._versions.current.version)
             except Exception as error:  # the version that is held goes on being served
                 log.warning("cannot move to a newer index version: %s", error)

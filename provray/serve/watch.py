@@ -35,12 +35,13 @@ class Watch:
                 await asyncio.to_thread(self._prepare)
             except Exception as error:  # the index may be out of reach for a while
                 log.warning("cannot look for a newer index version: %s", error)
+            self._seen.show()
             await asyncio.sleep(self._settings.poll_seconds)
 
     def _prepare(self) -> None:
         table = FingerprintTable.open(self._settings.index)
         newest = table.version
-        self._seen.tell(table)
+        self._seen.saw(table)
         if newest > self._ready:
             open_held(self._settings, newest)
             self._ready = newest
