@@ -113,6 +113,8 @@ def test_serve_reads_its_configuration(overlay: str) -> None:
     assert made.front_replicas == made.search_replicas == 2
     deployments = {d.name: d for d in application.deployments}
     assert set(deployments) == {"front", "search", "watch", "fingerprints"}
+    for kind in ("front", "search"):
+        assert deployments[kind].max_replicas_per_node == 1
     variables = deployments["front"].ray_actor_options.runtime_env["env_vars"]
     assert variables == {FOLDER_VARIABLE: str(made.state_folder / "metrics")}
     # All of them ask for nodes that there are.
@@ -120,6 +122,8 @@ def test_serve_reads_its_configuration(overlay: str) -> None:
     (group,) = cluster["workerGroupSpecs"]
     for deployment in deployments.values():
         assert deployment.ray_actor_options.label_selector == group["labels"]
+    # A rollout starts what is new before it ends what is old: that needs a worker without one of its kind.
+    assert group["replicas"] > made.front_replicas
     # Folders of the settings are mounted wherever they are read.
     for pod in pods(rendered(overlay)):
         if pod.labels["app.kubernetes.io/component"] == "service":
