@@ -1,4 +1,4 @@
-"""Where models are listed and read from: folders, the Hugging Face Hub, S3, and text files that list any of them."""
+"""Where models are listed and read from: folders, the Hub and its cache, S3, and text files that list any of them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,17 @@ def open_source(uri: str, since: datetime | None = None) -> Source:
         from provray.sources.hub import HubSource
 
         return HubSource(uri, since=since)
+    if separator and scheme == "hf-cache":
+        from provray.sources.hub_cache import HubCacheSource
+
+        return HubCacheSource(uri, since=since)
     if separator and scheme == "s3":
         from provray.sources.s3 import S3Source
 
         return S3Source(uri, since=since)
     if separator and scheme != "file":
         raise ValueError(
-            f"{scheme}:// is not read: name a folder, hf://…, s3://… or a .txt list of them"
+            f"{scheme}:// is not read: name a folder, hf://…, hf-cache://…, s3://… or a .txt list of them"
         )
     path = Path(rest if separator else uri)
     if path.suffix == ".txt" and path.is_file():
