@@ -6,7 +6,7 @@ import pytest
 
 from tests.k8s.kubectl import OVERLAYS, rendered
 from tests.k8s.pods import Pod, pods
-from tests.k8s.policies import End, allows, governing
+from tests.k8s.policies import End, allows, governing, selects
 
 DASHBOARD, CLIENT, GCS, SERVE, METRICS, AGENT, TLS, METADATA = (
     8265,
@@ -102,6 +102,25 @@ def test_names_are_resolved_and_nothing_else_is_asked_of_dns(overlay: str) -> No
         if end.inside:
             assert allows(policies(overlay), end, dns, 53, "UDP")
             assert not allows(policies(overlay), end, dns, 443)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_prometheus_reaches_what_it_is_told_to_scrape(overlay: str) -> None:
+    prometheus = next(end for end in OTHERS if end.name == "prometheus")
+    for monitor in (t for t in rendered(overlay) if t["kind"] == "PodMonitor"):
+        chosen = [
+            p for p in pods(rendered(overlay)) if selects(monitor["spec"]["selector"], p.labels)
+        ]
+        assert chosen, monitor["metadata"]["name"]
+        for pod in chosen:
+            named = {
+                port["name"]: port["containerPort"]
+                for container in pod.containers
+                for port in container.get("ports", ())
+            }
+            for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+                port = named[endpoint["port"]]
+                assert allows(policies(overlay), prometheus, End(pod.name, pod.labels), port)
 
 
 def test_a_policy_that_opens_the_dashboard_is_seen() -> None:

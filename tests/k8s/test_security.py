@@ -147,6 +147,11 @@ def test_every_secret_is_documented_with_the_command_that_makes_it(overlay: str)
     password = redis["gcsFaultToleranceOptions"]["redisPassword"]["valueFrom"]["secretKeyRef"]
     asked.add((password["name"], password["key"]))
     asked.add((find(rendered(overlay), "Ingress")["spec"]["tls"][0]["secretName"], ""))
+    for monitor in (t for t in rendered(overlay) if t["kind"] == "PodMonitor"):
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+            if "authorization" in endpoint:
+                credentials = endpoint["authorization"]["credentials"]
+                asked.add((credentials["name"], credentials["key"]))
     assert {name for name, _ in asked} == set(made)
     for name, key in asked:
         assert not key or f"{key}=" in made[name], f"no command makes {key} of {name}"

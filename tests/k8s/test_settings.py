@@ -56,7 +56,8 @@ def test_settings_are_filled_in_and_not_applied_themselves(overlay: str) -> None
     text = yaml.safe_dump_all(rendered(overlay))
     left = re.findall(r"\b(?:INDEX|SOURCES|OPTIONS|ALLOW|HOST|STORAGE_CLASS|\w+_NAMESPACE)\b", text)
     assert left == []
-    assert not any(thing["kind"] == "ConfigMap" for thing in rendered(overlay))
+    applied = {t["metadata"]["name"] for t in rendered(overlay) if t["kind"] == "ConfigMap"}
+    assert "settings" not in applied
     for key, value in settings(overlay).items():
         assert value in re.sub(r"\s+", " ", text), key
 
@@ -163,6 +164,13 @@ def test_traffic_goes_to_pods_that_answer(overlay: str) -> None:
     assert [p.name for p in pods(things) if chosen <= p.labels.items()] == [worker.name]
     keys = {c["topologyKey"] for c in worker.spec["topologySpreadConstraints"]}
     assert keys == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_label_tells_the_crawl_from_the_rest(overlay: str) -> None:
+    label = "app.kubernetes.io/component"
+    crawl = [t for t in rendered(overlay) if t["metadata"]["labels"].get(label) == "crawl"]
+    assert [(t["kind"], t["metadata"]["name"]) for t in crawl] == [("RayJob", "provray-crawl")]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
