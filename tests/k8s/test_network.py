@@ -107,7 +107,9 @@ def test_names_are_resolved_and_nothing_else_is_asked_of_dns(overlay: str) -> No
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_prometheus_reaches_what_it_is_told_to_scrape(overlay: str) -> None:
     prometheus = next(end for end in OTHERS if end.name == "prometheus")
-    for monitor in (t for t in rendered(overlay) if t["kind"] == "PodMonitor"):
+    monitors = [t for t in rendered(overlay) if t["kind"] == "PodMonitor"]
+    assert bool(monitors) == (overlay != "local")
+    for monitor in monitors:
         chosen = [
             p for p in pods(rendered(overlay)) if selects(monitor["spec"]["selector"], p.labels)
         ]
