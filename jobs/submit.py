@@ -128,7 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    from ray.job_submission import JobSubmissionClient  # reads them when it is imported
+    from ray.exceptions import AuthenticationError  # Ray reads them when it is imported
+    from ray.job_submission import JobSubmissionClient
 
     period = given.period
     if period is None:
@@ -137,6 +138,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         client = JobSubmissionClient(given.address)
         first = submission_id(given.name, given.arguments, period)
         known = attempts(client, first)
+    except AuthenticationError as error:
+        _say(f"the cluster refuses: {error}")
+        return 2
     except (ConnectionError, RuntimeError) as error:
         _say(f"cannot ask the cluster: {error}")
         return 2

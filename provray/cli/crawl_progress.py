@@ -90,10 +90,9 @@ class ProgressBar(CrawlProgress):
         self._bar.update(self._task, rate=rate, failed=failed)
         if self._lines is not None:
             task = self._bar.tasks[self._task]
+            of = f" of {task.total:.0f}" if task.total else ""
             words = [f"{n} {s}" for s, n in self._failed.most_common()]
-            self._lines.update(
-                ", ".join([f"{task.completed:.0f}/{task.total or 0:.0f} models", *words])
-            )
+            self._lines.update(", ".join([f"{task.completed:.0f}{of} models done", *words]))
 
     def elsewhere(self, models: int) -> None:
         """Say what is waited for."""
