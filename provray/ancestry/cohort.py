@@ -47,9 +47,13 @@ class Cohort:
             )
         if not row.readouts:
             return {}
-        nothing = np.zeros(row.vectors.shape[1])
-        means = np.stack([self.means.get(name, nothing) for name in row.readouts])
+        means = self.means_of(row.readouts, row.vectors.shape[1])
         return dict(zip(row.readouts, unit(row.vectors - means), strict=True))
+
+    def means_of(self, readouts: Sequence[str], dimensions: int) -> npt.NDArray[np.float64]:
+        """The means of these readouts, zero where there is none. Shape (readouts, dimensions)."""
+        nothing = np.zeros(dimensions)
+        return np.stack([self.means.get(name, nothing) for name in readouts])
 
 
 def cohort_of(row: Row, cohorts: Mapping[str, Cohort]) -> Cohort:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -61,17 +61,15 @@ def assemble(rows: Iterable[Row]) -> list[Fingerprint]:
 
     Sorted by model.
     """
-    found: dict[tuple[str, str], Fingerprint] = {}
+    found: dict[tuple[str, str], dict[str, Row]] = {}
     newest: dict[str, tuple[bool, float, str]] = {}
     for row in rows:
-        key = (row.model, row.revision)
-        known = found.get(key, Fingerprint(row.model, row.revision))
-        changed: dict[str, Any] = {row.kind: row}
-        found[key] = replace(known, **changed)
+        found.setdefault((row.model, row.revision), {})[row.kind] = row
         # Weights come first and once; a late second try at the behaviour makes no revision newer.
         stamp = (row.kind == "weights", row.created.timestamp(), row.revision)
         newest[row.model] = max(newest.get(row.model, stamp), stamp)
-    return sorted(
-        (f for f in found.values() if newest[f.model][-1] == f.revision),
-        key=lambda f: f.model,
-    )
+    return [
+        Fingerprint(model, revision, **rows)
+        for (model, revision), rows in sorted(found.items(), key=lambda item: item[0])
+        if newest[model][-1] == revision
+    ]

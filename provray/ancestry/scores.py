@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from provray.ancestry.cohort import Cohort, cohort_of
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.shared_tensors import shared_values
+from provray.fingerprints.sketch import unit
 from provray.fingerprints.space import require_same
 from provray.fingerprints.weights import READOUTS
 from provray.index.row import Row
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -44,35 +42,55 @@ def compare_all(
 
     cohorts: by space id. Raises SpaceMismatch if two have a kind in different spaces.
     """
-    ours = {
-        kind: cohort_of(row, cohorts).centre(row)
-        for kind in ("dna", "gif")
-        if (row := getattr(suspect, kind)) is not None
-    }
-    return [_pair(suspect, other, ours, cohorts) for other in others]
+    shared = [_weights(suspect, other) for other in others]
+    dna, gif = (_behaviour(kind, suspect, others, cohorts) for kind in ("dna", "gif"))
+    return [Scores(*w, d, g) for w, d, g in zip(shared, dna, gif, strict=True)]
 
 
-def _pair(
-    a: Fingerprint,
-    b: Fingerprint,
-    ours: Mapping[str, Mapping[str, Floats]],
+def _weights(a: Fingerprint, b: Fingerprint) -> tuple[float | None, float | None, float | None]:
+    """Cosines of weights and biases, and the share of values in common."""
+    if a.weights is None or b.weights is None:
+        return None, None, None
+    require_same(a.weights.space, b.weights.space, what="weights sketches")
+    weights, biases = (_cosine(a.weights, b.weights, readout) for readout in READOUTS)
+    return weights, biases, shared_values(a.contents, b.contents, min(a.body_size, b.body_size))
+
+
+def _behaviour(
+    kind: str,
+    suspect: Fingerprint,
+    others: Sequence[Fingerprint],
     cohorts: Mapping[str, Cohort],
-) -> Scores:
-    weights = biases = shared = None
-    if a.weights is not None and b.weights is not None:
-        require_same(a.weights.space, b.weights.space, what="weights sketches")
-        weights, biases = (_cosine(a.weights, b.weights, readout) for readout in READOUTS)
-        shared = shared_values(a.contents, b.contents, min(a.body_size, b.body_size))
-    behaviour: dict[str, dict[str, float]] = {"dna": {}, "gif": {}}
-    for kind, found in behaviour.items():
-        row, theirs = getattr(a, kind), getattr(b, kind)
-        if row is None or theirs is None or row.modality != theirs.modality:
+) -> list[dict[str, float]]:
+    """Cosines of one kind's centred readouts, by name, with each of the others; those of equal readouts at once."""
+    found: list[dict[str, float]] = [{} for _ in others]
+    ours: Row | None = getattr(suspect, kind)
+    if ours is None:
+        return found
+    cohort = cohort_of(ours, cohorts)
+    centred = cohort.centre(ours)
+    alike: dict[tuple[str, ...], list[tuple[int, Row]]] = {}
+    for number, other in enumerate(others):
+        theirs: Row | None = getattr(other, kind)
+        if theirs is not None and theirs.modality == ours.modality:
+            require_same(
+                ours.space, theirs.space, what=f"{kind} of {suspect.model} and {other.model}"
+            )
+            alike.setdefault(theirs.readouts, []).append((number, theirs))
+    for readouts, rows in alike.items():
+        names = sorted(centred.keys() & set(readouts))
+        if not names:
             continue
-        require_same(row.space, theirs.space, what=f"{kind} of {a.model} and {b.model}")
-        centred = cohort_of(theirs, cohorts).centre(theirs)
-        for name in sorted(ours[kind].keys() & centred.keys()):
-            found[name] = float(ours[kind][name] @ centred[name])
-    return Scores(weights, biases, shared, behaviour["dna"], behaviour["gif"])
+        order = [readouts.index(name) for name in names]
+        vectors = np.stack([row.vectors for _, row in rows])[:, order]
+        cosines = np.einsum(
+            "nrd,rd->nr",
+            unit(vectors - cohort.means_of(names, vectors.shape[2])),
+            np.stack([centred[name] for name in names]),
+        )
+        for (number, _), values in zip(rows, cosines.tolist(), strict=True):
+            found[number] = dict(zip(names, values, strict=True))
+    return found
 
 
 LOWER_HALF = ("noise@0", "noise@1/6", "noise@1/3", "noise@1/2")

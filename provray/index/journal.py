@@ -31,7 +31,7 @@ import pyarrow as pa
 from obstore.exceptions import AlreadyExistsError
 
 from provray.index.location import IndexLocation
-from provray.index.row import Row, row_from_plain, rows_to_table
+from provray.index.row import Row, rows_from_table, rows_to_table
 
 HEARTBEAT_SECONDS = 10.0
 DEAD_SECONDS = 90.0
@@ -209,7 +209,7 @@ class Journal:
             return []
         try:
             with pa.ipc.open_stream(raw) as stream:
-                return [row_from_plain(plain) for plain in stream.read_all().to_pylist()]
+                return rows_from_table(stream.read_all())
         except (pa.ArrowInvalid, ValueError, TypeError, KeyError):
             return []
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from provray.index.row import Row, row_from_plain
+from provray.index.row import Row, rows_from_table
 
 _BATCH = 256
 """Rows of one record batch: their vectors together stay far below the 2 GiB of a column of bytes."""
@@ -41,7 +41,7 @@ class RowStore:
     def __iter__(self) -> Iterator[Row]:
         """All rows."""
         for batch in self._batches:
-            yield from map(row_from_plain, batch.to_pylist())
+            yield from rows_from_table(batch)
 
     def rows(self, models: Iterable[str]) -> Iterator[Row]:
         """The rows of these models; of unknown ones none."""
@@ -51,4 +51,4 @@ class RowStore:
             for number, place in self._places.get(model, ())
         ]
         if slices:
-            yield from map(row_from_plain, pa.Table.from_batches(slices).to_pylist())
+            yield from rows_from_table(pa.Table.from_batches(slices).combine_chunks())

@@ -21,7 +21,7 @@ from deltalake.exceptions import DeltaError, SchemaMismatchError
 from provray.fingerprints.space import Space
 from provray.index import kept
 from provray.index.location import BadIndex, IndexLocation
-from provray.index.row import SCHEMA, Key, Row, row_from_plain, rows_to_table
+from provray.index.row import SCHEMA, Key, Row, rows_from_table, rows_to_table
 from provray.probes import ProbeSet
 
 __all__ = ["BadIndex", "FingerprintTable", "Place"]
@@ -170,13 +170,12 @@ class FingerprintTable:
 
     def facts(self) -> list[Row]:
         """The newest row of every key, without vectors and tensors."""
-        return [row_from_plain(p) for p in self._read(_SMALL_COLUMNS, None).to_pylist()]
+        return rows_from_table(self._read(_SMALL_COLUMNS, None))
 
     def rows(self, spaces: Iterable[str], models: Iterable[str] | None = None) -> Iterator[Row]:
         """The newest `ok` rows of these spaces, whole; only of these model paths if given."""
         for batch in self.arrow(spaces, models).to_batches(max_chunksize=256):
-            for plain in batch.to_pylist():
-                yield row_from_plain(plain)
+            yield from rows_from_table(batch)
 
     def arrow(self, spaces: Iterable[str], models: Iterable[str] | None = None) -> pa.Table:
         """What `rows` gives, as one table of `SCHEMA`."""

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from provray.index import kept
 from provray.index.location import BadIndex, IndexLocation
-from provray.index.row import STATUSES, Key, Row, row_from_plain
+from provray.index.row import STATUSES, Key, Row, rows_from_table
 from provray.index.table import FingerprintTable
 from provray.probes import ProbeSetError
 
@@ -147,8 +147,7 @@ def _contradictions(table: FingerprintTable, keys: set[Key]) -> Iterator[Finding
     data = table.delta.to_pyarrow_dataset().to_table(columns=[*columns, *_VECTORS], filter=wanted)
     first: dict[Key, Row] = {}
     told: set[Key] = set()
-    for plain in data.to_pylist():
-        row = row_from_plain(plain)
+    for row in rows_from_table(data):
         if row.key not in keys or row.key in told:
             continue
         other = first.setdefault(row.key, row)

@@ -8,7 +8,7 @@ import pytest
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.shared_tensors import shared_values
 from provray.fingerprints.weights import TensorMark
-from provray.index.row import row_from_plain, rows_to_table
+from provray.index.row import rows_from_table, rows_to_table
 from tests.ancestry.families import Tensors, fingerprinted
 from tests.ancestry.rows import make_row
 
@@ -141,8 +141,7 @@ def test_what_the_table_keeps_is_enough() -> None:
     """Marks are stored in single precision; a suspect is held in double."""
     fresh = _print({"a": TENSOR, "b": RNG_BIAS})
     assert fresh.weights is not None
-    (plain,) = rows_to_table([fresh.weights]).to_pylist()
-    stored = Fingerprint("m", "r1", row_from_plain(plain))
+    stored = Fingerprint("m", "r1", *rows_from_table(rows_to_table([fresh.weights])))
     assert stored.contents == fresh.contents
 
 

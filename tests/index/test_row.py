@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from provray.fingerprints.weights import TensorMark
-from provray.index.row import SCHEMA, STATUSES, Row, row_from_plain, rows_to_table
+from provray.index.row import SCHEMA, STATUSES, Row, rows_from_table, rows_to_table
 
 
 def _full() -> Row:
@@ -61,8 +61,7 @@ def test_every_column_comes_back() -> None:
     default = Row("", "", "", "")
     blank = [f.name for f in fields(Row) if getattr(row, f.name) is getattr(default, f.name)]
     assert blank == ["status"]  # so that a column added later is added here too
-    (plain,) = rows_to_table([row]).to_pylist()
-    back = row_from_plain(plain)
+    (back,) = rows_from_table(rows_to_table([row]))
     _assert_equal(back, row)
     assert back.vectors.dtype == np.float32
 
@@ -70,15 +69,15 @@ def test_every_column_comes_back() -> None:
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_row_without_vectors_comes_back(status: str) -> None:
     row = Row("m", "r", "dna", "s", status=status, reason="why")
-    (plain,) = rows_to_table([row]).to_pylist()
-    _assert_equal(row_from_plain(plain), row)
+    (back,) = rows_from_table(rows_to_table([row]))
+    _assert_equal(back, row)
 
 
 def test_sizes_and_kurtoses_are_kept_in_single_precision() -> None:
     """As tensors held in common are looked up by: to the last bit of it."""
     mark = TensorMark("a", (9,), "f", 0.1, 0.2, 1 / 3, 3 + 1e-12)
-    (plain,) = rows_to_table([Row("m", "r", "weights", "s", tensors=(mark,))]).to_pylist()
-    (back,) = row_from_plain(plain).tensors
+    table = rows_to_table([Row("m", "r", "weights", "s", tensors=(mark,))])
+    ((back,),) = (row.tensors for row in rows_from_table(table))
     assert back.rms == float(np.float32(1 / 3)) != mark.rms
     assert back.kurtosis == 3.0
 
@@ -98,17 +97,27 @@ def test_vectors_are_binary_and_the_schema_says_how_to_read_them() -> None:
 def test_vectors_of_another_layout_are_stored_in_the_stated_one() -> None:
     vectors = np.asfortranarray(np.arange(6, dtype=">f8").reshape(2, 3))
     row = Row("m", "r", "dna", "s", readouts=("a", "b"), vectors=vectors)  # type: ignore[arg-type]
-    (plain,) = rows_to_table([row]).to_pylist()
-    np.testing.assert_array_equal(row_from_plain(plain).vectors, [[0, 1, 2], [3, 4, 5]])
+    (back,) = rows_from_table(rows_to_table([row]))
+    np.testing.assert_array_equal(back.vectors, [[0, 1, 2], [3, 4, 5]])
 
 
 def test_columns_that_were_not_read_keep_their_defaults() -> None:
     columns = ["model", "revision", "kind", "space", "status", "readouts", "created"]
-    (plain,) = rows_to_table([_full()]).select(columns).to_pylist()
-    back = row_from_plain(plain)
+    (back,) = rows_from_table(rows_to_table([_full()]).select(columns))
     assert back.key == _full().key
     assert back.readouts == ()  # readouts without their vectors would not fit
     assert back.tensors == ()
+
+
+def test_rows_of_several_chunks_and_missing_values_come_back() -> None:
+    rows = [_full(), Row("m", "r", "dna", "s", status="broken", reason="why"), _full()]
+    table = pa.concat_tables([rows_to_table(rows), rows_to_table(rows[1:])])
+    for back, row in zip(rows_from_table(table), [*rows, *rows[1:]], strict=True):
+        _assert_equal(back, row)
+    nothing = pa.array([None] * 3, SCHEMA.field("tensors").type)
+    place = SCHEMA.get_field_index("tensors")
+    blank = rows_to_table(rows).set_column(place, SCHEMA.field("tensors"), nothing)
+    assert [row.tensors for row in rows_from_table(blank)] == [(), (), ()]
 
 
 def test_a_readout_by_name() -> None:
