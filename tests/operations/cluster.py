@@ -183,9 +183,9 @@ class Cluster:
     def start(self) -> None:
         """Start both nodes and wait until they know each other."""
         self.head.start()
-        self._ready(1)
+        self.ready(1)
         self.worker.start()
-        self._ready(2)
+        self.ready(2)
 
     def stop(self) -> None:
         """End both."""
@@ -205,7 +205,8 @@ class Cluster:
         assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         return done.stdout
 
-    def _ready(self, nodes: int) -> None:
+    def ready(self, nodes: int) -> None:
+        """Wait until so many nodes are alive."""
         script = (
             "import ray, sys, time\n"
             "ray.init(log_to_driver=False)\n"
