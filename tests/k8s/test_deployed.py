@@ -47,10 +47,6 @@ def test_the_service_comes_up_on_workers_and_outlives_a_rollout_and_a_worker(
         "keys": str(tmp_path / "keys.json"),
         "allow": [str(models)],
     }
-    front = next(d for d in application["deployments"] if d["name"] == "front")
-    variables = front["ray_actor_options"]["runtime_env"]["env_vars"]
-    for name in variables:
-        variables[name] = variables[name].replace("/state", str(tmp_path / "state"), 1)
     config["http_options"] |= {"host": "127.0.0.1", "port": free_port()}
     (group,) = service["rayClusterConfig"]["workerGroupSpecs"]
     assert group["replicas"] == WORKERS

@@ -15,7 +15,6 @@ from typer.exceptions import TyperException
 
 import provray
 from provray.cli.app import app
-from provray.serve.metrics import FOLDER_VARIABLE
 from provray.serve.settings import ServiceSettings
 from tests.k8s.kubectl import OVERLAYS, ROOT, rendered
 from tests.k8s.pods import Pod, find, pods
@@ -113,16 +112,12 @@ def test_serve_reads_its_configuration(overlay: str) -> None:
     assert made.allow == (settings(overlay)["allow"],)
     assert made.front_replicas == made.search_replicas == 2
     deployments = {d.name: d for d in application.deployments}
-    assert set(deployments) == {"front", "search", "watch", "fingerprints"}
     for kind in ("front", "search"):
         assert deployments[kind].max_replicas_per_node == 1
-    variables = deployments["front"].ray_actor_options.runtime_env["env_vars"]
-    assert variables == {FOLDER_VARIABLE: str(made.state_folder / "metrics")}
-    # All of them ask for nodes that there are.
+    # Replicas ask for nodes that there are.
     cluster = find(rendered(overlay), "RayService")["spec"]["rayClusterConfig"]
     (group,) = cluster["workerGroupSpecs"]
-    for deployment in deployments.values():
-        assert deployment.ray_actor_options.label_selector == group["labels"]
+    assert made.node_labels == group["labels"]
     # A rollout starts what is new before it ends what is old: that needs a worker without one of its kind.
     assert group["replicas"] > made.front_replicas
     # Folders of the settings are mounted wherever they are read.
