@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from provray.ancestry.lineage import Lineage
+from provray.ancestry.lineage import Edge, Lineage
 
 
 def lineage_json(lineage: Lineage) -> dict[str, Any]:
@@ -17,17 +17,19 @@ def lineage_json(lineage: Lineage) -> dict[str, Any]:
             {"model": model, "family": family[model], "root": model not in children}
             for model in lineage.models
         ],
-        "edges": [
-            {
-                "parent": edge.parent,
-                "child": edge.child,
-                "relation": edge.relation,
-                "score": edge.score,
-                "direction_known": edge.direction_known,
-                "reasons": list(edge.reasons),
-            }
-            for edge in lineage.edges
-        ],
+        "edges": [edge_to_json(edge) for edge in lineage.edges],
+    }
+
+
+def edge_to_json(edge: Edge) -> dict[str, Any]:
+    """One edge as JSON."""
+    return {
+        "parent": edge.parent,
+        "child": edge.child,
+        "relation": edge.relation,
+        "score": edge.score,
+        "direction_known": edge.direction_known,
+        "reasons": list(edge.reasons),
     }
 
 

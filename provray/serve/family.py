@@ -14,6 +14,7 @@ from provray.ancestry.calibration import shipped_calibration
 from provray.ancestry.direction import direction
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.lineage import Edge, Lineage, build_lineage
+from provray.ancestry.lineage_text import edge_to_json
 from provray.ancestry.relatives import relatives
 from provray.ancestry.search_vector import weights_vector
 from provray.ancestry.snapshot import Snapshot
@@ -53,14 +54,7 @@ class Families:
                 for name, steps in depths.items()
             ],
             "edges": [
-                {
-                    "parent": edge.parent,
-                    "child": edge.child,
-                    "relation": edge.relation,
-                    "score": edge.score,
-                    "direction_known": edge.direction_known,
-                    "reasons": list(edge.reasons),
-                }
+                edge_to_json(edge)
                 for edge in edges
                 if edge.parent in depths and edge.child in depths
             ],

@@ -111,10 +111,6 @@ class Surrogate(Protocol):
 Watch = Callable[[int, Surrogate], None]
 
 
-def unwatched(iteration: int, surrogate: Surrogate) -> None:
-    """Watch nothing."""
-
-
 class Control:
     """One network, no uncertainty: what the five are held against."""
 

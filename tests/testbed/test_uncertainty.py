@@ -28,7 +28,6 @@ from provray.testbed.uncertainty import (
     disagreement,
     fixed_draws,
     member_variance,
-    unwatched,
 )
 from provray.testbed.uncertainty_surrogates import (
     LastLayerLaplace,
@@ -52,6 +51,10 @@ FIVE = (
     LastLayerLaplace(3),
     MeanFieldVariational(3),
 )
+
+
+def unwatched(iteration: int, surrogate: Surrogate) -> None:
+    """Watch nothing."""
 
 
 @pytest.fixture(scope="module")
