@@ -48,7 +48,7 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class BulkSummary:
     """What is written at `where`, in `files`: `failed` of the `models` have a reason instead of an answer. verdicts:
-    how many of each. families: of two or more. `kept` parts were there before."""
+    how many of each. families: of two or more. `kept` parts were there before. cpu_seconds: of the workers, at work."""
 
     where: str
     version: int
@@ -59,6 +59,7 @@ class BulkSummary:
     edges: int
     files: tuple[str, ...]
     kept: int
+    cpu_seconds: float
     seconds: float
 
 
@@ -112,9 +113,11 @@ def lineage_of_all(
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         require_resources(PoolSettings(workers=workers))
-        for done, _ in enumerate(_on_actors(todo, _Judge, run, workers), 1):
+        cpu = 0.0
+        for done, row in enumerate(_on_actors(todo, _Judge, run, workers), 1):
+            cpu += row["cpu"]
             told("parts", len(files) - len(todo) + done, len(files))
-        lineage, counts = _put_in_order(run, snapshot, names, files, workers, told)
+        lineage, counts, ordering = _put_in_order(run, snapshot, names, files, workers, told)
     finally:
         if started_here:
             ray.shutdown()
@@ -134,6 +137,7 @@ def lineage_of_all(
         len(lineage.edges),
         tuple(file.rpartition("/")[2] for file in files),
         len(files) - len(todo),
+        round(cpu + ordering, 3),
         round(time.perf_counter() - began, 3),
     )
     # Written last: whoever finds it finds everything.
@@ -179,12 +183,13 @@ class _Judge:
         self._everyone = Everyone(snapshot, snapshot.table.facts(), run.fdr, run.top_k)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        began = time.process_time()
         for file, models in zip(batch["file"], batch["models"], strict=True):
             rows = list(self._everyone.rows([str(model) for model in models]))
             sink = io.BytesIO()
             pq.write_table(pa.Table.from_pylist(rows, SCHEMA), sink, compression="zstd")
             self._run.out.write_new(str(file), sink.getvalue())
-        return {"file": batch["file"]}
+        return {"file": batch["file"], "cpu": _spent(began, batch)}
 
 
 class _Order:
@@ -194,7 +199,7 @@ class _Order:
         self._snapshot = run.snapshot()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        found = []
+        began, found = time.process_time(), []
         for members, ignored in zip(batch["members"], batch["ignored"], strict=True):
             lineage = build_lineage(
                 self._snapshot.profiles(str(member) for member in members),
@@ -203,7 +208,13 @@ class _Order:
                 frozenset(str(digest) for digest in ignored),
             )
             found.append(json.dumps([asdict(edge) for edge in lineage.edges]))
-        return {"edges": np.array(found, object)}
+        return {"edges": np.array(found, object), "cpu": _spent(began, batch)}
+
+
+def _spent(began: float, batch: dict[str, Any]) -> Any:
+    """CPU seconds since then, as an equal share of each row of a batch."""
+    rows = len(next(iter(batch.values())))
+    return np.full(rows, (time.process_time() - began) / rows)
 
 
 def _on_actors(
@@ -234,8 +245,8 @@ def _put_in_order(
     files: Sequence[str],
     workers: int,
     told: Progress,
-) -> tuple[Lineage, dict[str, int]]:
-    """The lineage that the written rows give, and how many have each verdict."""
+) -> tuple[Lineage, dict[str, int], float]:
+    """The lineage that the written rows give, how many have each verdict, and CPU seconds of the workers."""
     number = {name: n for n, name in enumerate(names)}
     pairs: list[Pair] = []
     digests: list[Any] = [np.empty(0, np.uint64)]
@@ -268,12 +279,14 @@ def _put_in_order(
         for one in work(names, labels, np.concatenate(digests), np.concatenate(holders))
     ]
     edges: list[Edge] = []
+    cpu = 0.0
     for done, row in enumerate(_on_actors(rows, _Order, run, workers, _FAMILIES), 1):
+        cpu += row["cpu"]
         for plain in json.loads(row["edges"]):
             edges.append(Edge(**{**plain, "reasons": tuple(plain["reasons"])}))
         if done % _FAMILIES == 0 or done == len(rows):
             told("families", done, len(rows))
-    return whole_lineage(names, labels, edges), counts
+    return whole_lineage(names, labels, edges), counts, cpu
 
 
 def _digest(snapshot: Snapshot, fdr: float, top_k: int, part: int) -> str:
