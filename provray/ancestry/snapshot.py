@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,9 +134,7 @@ def open_snapshot(place: Place, spaces: Iterable[str], version: int | None = Non
             "provray: crawl it again"
         )
     members = assemble(row for row in facts if row.space in spaces)
-    # The table's own id: one that is made anew at the same place has the same versions.
-    name = hashlib.sha256("\n".join([table.id, *spaces]).encode()).hexdigest()[:12]
-    folder = table.location.cache_folder / f"v{table.version}-{name}-{_CACHE_FORMAT}"
+    folder = cache_folder(table, spaces)
     contents = cache.load(folder)
     parts = unpack(contents)
     if contents is None or parts is None:
@@ -200,6 +199,17 @@ def _pack(spaces: Sequence[str], parts: Parts) -> dict[str, bytes]:
         "listing.json": json.dumps(listing).encode(),
         **{f"{name}.faiss": index.to_bytes() for name, index in searches.items()},
     }
+
+
+def cache_folder(table: FingerprintTable, spaces: Sequence[str]) -> Path:
+    """Where the cache of this version lies on this machine.
+
+    A version's number says too little: a table that is made anew at the same place, or restored from a back-up and
+    grown since, comes to the same numbers with other rows. Its files have random names.
+    """
+    files = sorted(uri.rsplit("/", 1)[-1] for uri in table.delta.file_uris())
+    name = hashlib.sha256("\n".join([table.id, *files, *spaces]).encode()).hexdigest()[:12]
+    return table.location.cache_folder / f"v{table.version}-{name}-{_CACHE_FORMAT}"
 
 
 def unpack(contents: Mapping[str, cache.Content] | None) -> Parts | None:

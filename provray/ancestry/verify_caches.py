@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from provray.ancestry.fingerprint import assemble
-from provray.ancestry.snapshot import build_parts, unpack
+from provray.ancestry.snapshot import build_parts, cache_folder, unpack
 from provray.index import cache
 from provray.index.search import SearchIndex
 from provray.index.table import FingerprintTable
@@ -27,7 +26,7 @@ def verify_caches(table: FingerprintTable) -> Iterator[Finding]:
         contents = cache.load(folder)
         if contents is None:
             yield _finding(folder, "does not match its seal")
-        elif re.match(rf"v{table.version}-", folder.name) and not _true(table, contents):
+        elif _current(table, folder, contents) and not _true(table, contents):
             yield _finding(folder, "holds other vectors than the table")
 
 
@@ -35,6 +34,16 @@ def _finding(folder: Path, says: str) -> Finding:
     return Finding(
         f"cache/{folder.name}", says, f"delete the folder {folder}; the next query rebuilds it"
     )
+
+
+def _current(table: FingerprintTable, folder: Path, contents: Mapping[str, cache.Content]) -> bool:
+    """Whether the version that the table is at is answered from this cache: not from one of another version, nor of
+    rows that a restored back-up no longer holds."""
+    try:
+        spaces = json.loads(bytes(contents["listing.json"])).get("spaces", [])
+    except (KeyError, ValueError):
+        return folder.name.startswith(f"v{table.version}-")
+    return folder == cache_folder(table, spaces)
 
 
 def _true(table: FingerprintTable, contents: Mapping[str, cache.Content]) -> bool:
