@@ -114,13 +114,15 @@ def test_an_audit_log_that_cannot_be_written_withholds_answers_and_that_is_told(
 def test_a_crawl_of_broken_and_slow_models_is_told(
     stack: Stack, prometheus: Prometheus, tmp_path: Path
 ) -> None:
-    models = varied_models(tmp_path / "models", 3)
+    models = tmp_path / "models"
     tiny.save(tmp_path / "cut", tiny.build("vit"))
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     for number in range(24):
         shutil.copytree(tmp_path / "cut", models / f"cut{number:02}")
-    crawl = stack.crawl(models, tmp_path / "index", "--time-limit", "0.1")
+    for number in range(3):
+        tiny.save(models / f"slow{number}", tiny.build("vit", num_hidden_layers=100))
+    crawl = stack.crawl(models, tmp_path / "index", "--time-limit", "1")
     prometheus.wait_for("ProvrayCrawlFailing")
     prometheus.wait_for("ProvrayWorkersDie")
     assert crawl.wait(100) == 0
