@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from serve_index import FAMILY, make_index
 
+from provray.crawl.bulk import BulkSummary, lineage_of_all, read_lineage
 from provray.crawl.cluster import join_ray
-from provray.index.bulk import BulkSummary, lineage_of_all, read_lineage
 
 SIZES = (500, 2_000, 8_000)
 

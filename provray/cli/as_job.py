@@ -17,10 +17,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
-import ray
 
 from provray.cli.app import app
-from provray.crawl.cluster import join_ray
+from provray.crawl.cluster import join_ray, leave_ray
 
 _FAILURES = 100
 Work = Callable[[list[str]], Any]
@@ -48,7 +47,7 @@ def run_job(name: str, work: Work) -> NoReturn:
         code, summary["state"] = 1, "failed"
         summary["error"] = f"{type(error).__name__}: {error}"
     with contextlib.suppress(Exception):
-        ray.shutdown()
+        leave_ray()
     summary["seconds"] = round(time.monotonic() - began, 3)
     sys.stderr.flush()
     sys.stdout.write(json.dumps(summary) + "\n")

@@ -109,8 +109,8 @@ def _bulk(
     workers: int | None,
     address: str | None,
 ) -> None:
+    from provray.crawl.bulk import lineage_of_all, read_lineage
     from provray.crawl.settings import available_cores
-    from provray.index.bulk import lineage_of_all, read_lineage
 
     if dot:
         raise ValueError("--dot draws a small index: leave --bulk out, or read what it writes")

@@ -40,6 +40,11 @@ def join_ray(address: str | None = None) -> bool:
     return True
 
 
+def leave_ray() -> None:
+    """Leave the cluster that was joined; one that was started here ends."""
+    ray.shutdown()
+
+
 def require_resources(pool: PoolSettings) -> None:
     """Raises NotEnoughResources if the pool, or the data tasks that run before it, could never be scheduled."""
     total = ray.cluster_resources()
