@@ -289,7 +289,7 @@ class WorkerPool:
 
     def _lost(self, event: Lost) -> Iterator[list[Row]]:
         """An actor died or was killed. What it computed is tried again or given up; what waited goes elsewhere."""
-        self._watch.worker_lost(late=event.late is not None)
+        self._watch.worker_lost(event.late is not None)
         waiting = self._ahead.pop(event.slot, [])
         computing = next((call for call in event.calls if call.kind != "fetch"), None)
         for task in waiting:
