@@ -23,7 +23,7 @@ from pathlib import Path
 from tests.operations.debian import environment, program
 from tests.serve.live import free_port
 
-PATIENCE = 120.0
+PATIENCE = 240.0
 """Seconds until something that does not happen fails a test; nothing is measured by it."""
 _MARK = "PROVRAY_TESTS_NODE"
 """In the environment of a node, and so of every process of it."""

@@ -11,6 +11,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 from tests.crawl.killing import varied_models
@@ -20,7 +21,7 @@ from tests.operations.load import Load
 from tests.operations.monitoring import queries
 from tests.operations.stack import Stack
 from tests.operations.watching import Prometheus
-from tests.serve.made_index import BASE
+from tests.serve.made_index import BASE, CHILD
 
 _SPILL = """
 import sys, time, ray, numpy as np
@@ -64,6 +65,7 @@ def test_every_query_of_the_dashboard_has_data_and_no_alert_fires(
         lambda: prometheus.value('sum(provray:crawl_models:gained1h{status="ok"})') == 4,
         "four models are counted",
     )
+    assert (prometheus.value('max(provray_suspects_total{status="200"})') or 0) >= 1
     assert prometheus.firing() == set()
     # Replicas of several machines may count into one folder, so their files are named after both.
     assert all(
@@ -88,6 +90,34 @@ def test_a_caller_beyond_its_rate_is_refused_and_that_is_told(
     statuses = [_status(stack, "/v1/ancestry", "slow", asked) for _ in range(150)]
     assert statuses.count(429) > 100
     prometheus.wait_for("ProvrayRefuses")
+
+
+def test_more_suspects_than_there_is_room_for_are_refused_and_that_is_told(
+    stack: Stack, prometheus: Prometheus
+) -> None:
+    room = stack.settings.queue * stack.settings.front_replicas
+    statuses: Counter[int] = Counter()
+    while "ProvraySuspectsFull" not in prometheus.firing():
+        folder = stack.models / f"queued{sum(statuses.values()):03}"
+        shutil.copytree(stack.models / "alone", folder)
+        asked = b'{"model": "%s"}' % str(folder).encode()
+        statuses[_status(stack, "/v1/ancestry", "query", asked)] += 1
+        assert sum(statuses.values()) < 1000
+    assert set(statuses) == {202, 503}
+    assert statuses[202] >= room
+    until(lambda: prometheus.value("max(provray_suspects_waiting)") == 0, "all have their answer")
+
+
+def test_an_index_out_of_reach_is_answered_from_memory_and_that_is_told(
+    stack: Stack, prometheus: Prometheus
+) -> None:
+    away = stack.index.with_name("away")
+    stack.index.rename(away)
+    prometheus.wait_for("ProvrayIndexOutOfReach")
+    with stack.client() as client:
+        assert client.ask(CHILD.name, top_k=7).verdict
+    away.rename(stack.index)
+    until(lambda: "ProvrayIndexOutOfReach" not in prometheus.firing(), "it is read again")
 
 
 def test_an_audit_log_that_cannot_be_written_withholds_answers_and_that_is_told(
