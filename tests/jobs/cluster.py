@@ -43,6 +43,7 @@ class Submitted:
 
     @property
     def told(self) -> Any:
+        assert self.out, self.err
         return json.loads(self.out)
 
 
@@ -71,6 +72,10 @@ class Cluster:
     def jobs(self) -> dict[str, str]:
         """Submission ids with their status, as the dashboard tells whoever has the token."""
         return {job["submission_id"]: job["status"] for job in self.ask("/api/jobs/")}
+
+    def log(self, job: str) -> str:
+        """Of a job, as far as it is there."""
+        return str(self.ask(f"/api/jobs/{job}/logs")["logs"]).rstrip()
 
     def ask(self, path: str, token: str | None = None) -> Any:
         """What the dashboard answers."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 import subprocess
-from collections.abc import Sequence
+import time
 from pathlib import Path
 
 import pytest
@@ -87,13 +89,46 @@ def test_a_failed_job_says_why_and_is_submitted_again_as_the_next_attempt(
     summary = first.told["summary"]
     assert (summary["job"], summary["state"]) == ("crawl", "failed")
     assert f"{tmp_path}/nowhere is not a directory" in summary["error"]
-    second = cluster.submit("--no-wait", *asked)
-    assert (second.code, second.told["submitted"]) == (0, True)
+    second = cluster.submit(*asked)
+    assert (second.code, second.told["submitted"]) == (1, True)
     assert second.told["submission_id"] == f"{first.told['submission_id']}-2"
-    # While it runs, and it does for seconds, there is no third.
-    third = cluster.submit(*asked)
-    if third.told["status"] != "FAILED":
-        assert third.told == {**second.told, "submitted": False, "status": third.told["status"]}
+
+
+def test_a_job_that_runs_is_not_submitted_twice_and_one_that_was_stopped_is(
+    cluster: Cluster, crawled: Crawled, tmp_path: Path
+) -> None:
+    _many(tmp_path / "models", 60)
+    asked = (
+        *("--no-wait", "crawl", tmp_path / "models", "--index", tmp_path / "index"),
+        *("--probes", crawled.probes, "--workers", 1),
+    )
+    first = cluster.submit(*asked).told
+    job = first["submission_id"]
+    again = cluster.submit(*asked)
+    assert "nothing is submitted" in again.err
+    assert (again.code, again.told["submission_id"], again.told["submitted"]) == (0, job, False)
+    while "models done" not in cluster.log(job):  # bounded by pytest's own limit
+        assert cluster.jobs()[job] in ("PENDING", "RUNNING")
+        time.sleep(0.3)
+    stopped = [BIN / "ray", "job", "stop", job]
+    subprocess.run(stopped, env=cluster.env, check=True, capture_output=True, timeout=60)
+    assert cluster.jobs()[job] == "STOPPED"
+    summary = json.loads(cluster.log(job).splitlines()[-1])
+    assert (summary["job"], summary["state"]) == ("crawl", "stopped")
+    next_one = cluster.submit(*asked[1:])
+    assert next_one.told["submission_id"] == f"{job}-2"
+    report = next_one.told["summary"]["result"]
+    assert report["recovered"] + report["skipped"] > 0, "what was finished is not done again"
+    assert len(indexed(tmp_path / "index")) == 60
+
+
+def _many(folder: Path, count: int) -> None:
+    """Small models of one body; their configurations make each a model of its own."""
+    first = save_child(folder / "m00", 1.01)
+    config = json.loads((first / "config.json").read_text())
+    for number in range(1, count):
+        other = shutil.copytree(first, folder / f"m{number:02d}")
+        (other / "config.json").write_text(json.dumps(config | {"layer_norm_eps": number * 1e-6}))
 
 
 def test_a_refresh_looks_at_what_changed_since_the_last_one(
@@ -196,12 +231,11 @@ def _sha(path: Path) -> str:
 
 def test_a_summary_ends_every_log(cluster: Cluster, crawled: Crawled) -> None:
     """Whatever became of a job: so whoever reads the log finds it without looking."""
-    ended = {id for id, status in cluster.jobs().items() if status in ("SUCCEEDED", "FAILED")}
+    ended = {
+        job
+        for job, status in cluster.jobs().items()
+        if status in ("SUCCEEDED", "FAILED", "STOPPED")
+    }
     assert crawled.submitted.told["submission_id"] in ended
     for job in sorted(ended):
-        last = _lines(cluster.ask(f"/api/jobs/{job}/logs")["logs"])[-1]
-        assert last.startswith('{"job": "'), (job, last)
-
-
-def _lines(log: str) -> Sequence[str]:
-    return [line for line in log.splitlines() if line.strip()]
+        assert cluster.log(job).splitlines()[-1].startswith('{"job": "'), job
