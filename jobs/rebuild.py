@@ -9,6 +9,7 @@ cluster.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from provray.cli.as_job import json_command, run_job
 from provray.index.location import IndexLocation
 from provray.index.table import FingerprintTable
+from provray.sources.access import environment
 
 
 def work(arguments: list[str]) -> Any:
@@ -29,14 +31,13 @@ def work(arguments: list[str]) -> Any:
     given = parser.parse_args(arguments)
     location = IndexLocation.of(given.index)
     version = FingerprintTable.open(location).version
+    asked = (given.index, version, given.probes)
     if location.remote:
         task = ray.remote(num_cpus=1)(_rebuild)
         places = [n["NodeID"] for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")]
-        built = ray.get(
-            [_on(task, place).remote(given.index, version, given.probes) for place in places]
-        )
+        built = ray.get([_on(task, place).remote(*asked, environment()) for place in places])
     else:
-        built = [_rebuild(given.index, version, given.probes)]
+        built = [_rebuild(*asked, {})]
     verified = json_command("verify", "--index", given.index)
     if not verified["sound"]:
         told = "; ".join(f"{f['where']}: {f['says']} ({f['remedy']})" for f in verified["findings"])
@@ -48,8 +49,9 @@ def _on(task: Any, node: str) -> Any:
     return task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
 
 
-def _rebuild(index: str, version: int, probes: list[str]) -> dict[str, Any]:
-    """Delete what this machine keeps of this version, and build it again."""
+def _rebuild(index: str, version: int, probes: list[str], reach: dict[str, str]) -> dict[str, Any]:
+    """Delete what this machine keeps of this version, and build it again. reach: what buckets are reached with."""
+    os.environ.update(reach)
     from provray.crawl.ask import read_index
     from provray.probes import read_probes
 

@@ -10,9 +10,10 @@ import hashlib
 import io
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,9 @@ def lineage_of_all(
     version and settings. There is nothing to do where it is complete. Raises BadIndex, SpaceMismatch,
     NotEnoughResources.
     """
-    from provray.crawl.ask import read_index  # brings torch, which no actor here needs
+    # These bring torch and the hub's client, which no actor here needs.
+    from provray.crawl.ask import read_index
+    from provray.sources.access import environment
 
     began = time.perf_counter()
     told = progress or (lambda *_: None)
@@ -97,6 +100,7 @@ def lineage_of_all(
         snapshot.spaces,
         fdr,
         top_k,
+        environment() if location.remote or str(out).startswith("s3://") else {},
     )
     there = set(run.out.names(run.folder))
     if f"{run.folder}/{_SUMMARY}" in there:
@@ -160,7 +164,7 @@ def read_answers(summary: BulkSummary) -> pa.Table:
 
 @dataclass(frozen=True)
 class _Run:
-    """What every actor is told."""
+    """What every actor is told. environment: what buckets are reached with."""
 
     out: IndexLocation
     folder: str
@@ -169,8 +173,10 @@ class _Run:
     spaces: tuple[str, ...]
     fdr: float
     top_k: int
+    environment: dict[str, str] = field(repr=False)
 
     def snapshot(self) -> Snapshot:
+        os.environ.update(self.environment)
         return open_snapshot(self.index, self.spaces, self.version)
 
 

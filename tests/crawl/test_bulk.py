@@ -144,6 +144,20 @@ def test_what_was_broken_off_goes_on_with_what_is_missing(
     assert read_lineage(rest) == read_lineage(done)
 
 
+def test_an_index_in_a_bucket(index: Path, done: BulkSummary, s3_bucket: str) -> None:
+    place = f"s3://{s3_bucket}/index"
+    local = FingerprintTable.open(index)
+    table = FingerprintTable.create(place)
+    for probes in small_probes():
+        table.keep_probes(probes)
+    table.append(list(local.rows({row.space for row in local.facts()})))
+    found = lineage_of_all(place, workers=1, part=PART)
+    assert found.where.startswith(f"{place}/lineage/v1-")
+    assert read_answers(found).equals(read_answers(done))
+    assert read_lineage(found)["edges"] == read_lineage(done)["edges"]
+    assert lineage_of_all(place, workers=1, part=PART).kept == len(found.files)
+
+
 def test_more_workers_than_the_cluster_has_are_refused_at_once(index: Path, tmp_path: Path) -> None:
     with pytest.raises(NotEnoughResources, match="64 workers"):
         lineage_of_all(index, out=tmp_path, workers=64)
