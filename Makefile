@@ -129,9 +129,11 @@ $(CORE):
 	@$(PIP) check >/dev/null || { $(PIP) install --quiet --progress-bar off -r requirements.lock && $(PIP) check; }
 	@touch $@
 
+# As a path, not by an import hook: Ray's workers look for modules in the folder a command was started in, and a folder
+# named provray there (this clone, seen from its parent) would come before a hook.
 $(PROVRAY): $(CORE)
 	@rm -f $(VENV)/.installed-provray-*
-	@$(INSTALL) --no-build-isolation -e .
+	@$(INSTALL) --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $@
 
 $(DEMO): $(PROVRAY)
