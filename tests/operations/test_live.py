@@ -170,12 +170,16 @@ def test_questions_are_answered_while_the_head_is_away_and_after_it_is_back(
     new head finds its cluster in Redis."""
     head = stack.cluster.head
     (control_store,) = head.processes("gcs/gcs_server")
+    # Under Kubernetes no request goes to the head (`excludeHeadPodFromServeSvc`). Here its proxy shares a port with the
+    # worker's, and would hold requests while its node is taken down: it is killed along.
+    (proxy,) = head.processes("ray::ProxyActor")
     assert int(stack.redis.ask("DBSIZE")) > 0
     assert "NOAUTH" in stack.redis.ask("DBSIZE", password="")
     replicas = stack.cluster.worker.processes("ray::ServeReplica:provray")
     with Load(stack, 3) as load:
         until(lambda: load.answered > 50, "questions are answered")
-        os.kill(control_store, signal.SIGKILL)
+        for process in (control_store, proxy):
+            os.kill(process, signal.SIGKILL)
         until(lambda: not head.alive, "the head ends with its control store")
         head.end()
         before = load.answered
