@@ -16,12 +16,14 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import click
+import typer
 
 from provray.cli.app import app
 from provray.crawl.cluster import join_ray, leave_ray
 
 _FAILURES = 100
+# Click's own class, or that of the click inside typer: what `typer.BadParameter` is one of.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 Work = Callable[[list[str]], Any]
 """Does the job with these arguments and returns its result as plain data."""
 
@@ -38,10 +40,9 @@ def run_job(name: str, work: Work) -> NoReturn:
     except (KeyboardInterrupt, SystemExit):  # which is what Ray makes of SIGTERM
         code, summary["state"] = 1, "stopped"
         summary["error"] = "stopped; what was finished is kept, submit it again to go on"
-    except (ValueError, FileNotFoundError, click.ClickException) as error:
+    except (ValueError, FileNotFoundError, _UsageError) as error:
         code, summary["state"] = 2, "failed"
-        said = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        summary["error"] = said
+        summary["error"] = getattr(error, "format_message", error.__str__)()
     except Exception as error:
         traceback.print_exc()
         code, summary["state"] = 1, "failed"

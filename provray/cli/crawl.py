@@ -41,7 +41,8 @@ def crawl_command(
         typer.Argument(
             metavar="SOURCE...",
             help="A folder tree, hf://org/name[@revision], hf://org, hf://?task=…&library=…&tag=…&sort=…&limit=…, "
-            "hf-cache:// (what huggingface_hub downloaded before), s3://bucket/prefix, or a .txt file that lists any of them.",
+            "hf-cache:// (what huggingface_hub downloaded before), s3://bucket/prefix, or a .txt file that lists "
+            "any of them.",
             show_default=False,
         ),
     ],
