@@ -20,7 +20,7 @@ as_job.run_job("crawl", lambda arguments: as_job.crawl_models(*arguments))
     ("arguments", "said"),
     [
         (["folder", "--index", "i", "--bogus"], "--bogus"),
-        (["folder", "--index", "i", "--workers", "many"], "many"),
+        (["folder", "--index", "i", "--workers", "many"], "--workers"),
         (["folder"], "--index"),
         (["no-such-folder", "--index", "i"], "no-such-folder is not a directory"),
     ],
