@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 INHERITED = frozenset({"copy", "ancestor"})
 """Verdicts that say weights were inherited."""
@@ -168,9 +169,21 @@ def _meant(base: str, indexed: Collection[str]) -> list[str]:
     tail = _parts(base)[-1:]
     if not tail:
         return []
-    return sorted(
-        model for model in indexed if tail[0] in model.casefold() and same_model(base, model)
-    )
+    return [
+        model
+        for model in _by_last_part(frozenset(indexed)).get(tail[0], ())
+        if same_model(base, model)
+    ]
+
+
+@lru_cache(maxsize=4)
+def _by_last_part(indexed: frozenset[str]) -> dict[str, list[str]]:
+    """The models of an index by the last part of their names, in order: every card of an index is looked up in it."""
+    found: dict[str, list[str]] = {}
+    for model in sorted(indexed):
+        for part in _parts(model)[-1:]:
+            found.setdefault(part, []).append(model)
+    return found
 
 
 def _listed(names: Sequence[str]) -> str:
