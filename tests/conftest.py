@@ -49,6 +49,7 @@ def ray_cluster() -> Iterator[None]:
     import ray
 
     ray.init(
+        address="local",  # clusters of other tests, and of others, run beside it
         num_cpus=4,
         object_store_memory=100 * 2**20,
         include_dashboard=False,

@@ -31,6 +31,7 @@ def join_ray(address: str | None = None) -> bool:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         return False
     ray.init(
+        address="local",  # else a cluster that someone else runs on this machine would do
         num_cpus=available_cores(),
         include_dashboard=False,
         object_store_memory=256 * 2**20,
