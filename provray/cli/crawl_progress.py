@@ -92,7 +92,8 @@ class ProgressBar(CrawlProgress):
             task = self._bar.tasks[self._task]
             of = f" of {task.total:.0f}" if task.total else ""
             words = [f"{n} {s}" for s, n in self._failed.most_common()]
-            self._lines.update(", ".join([f"{task.completed:.0f}{of} models done", *words]))
+            done = f"models done: {task.completed:.0f}{of}"
+            self._lines.update(", ".join([done, *words]))
 
     def elsewhere(self, models: int) -> None:
         """Say what is waited for."""
