@@ -37,7 +37,8 @@ from provray.probes.build import DEFAULT_DIGESTS
 
 _CACHE_FORMAT = 4
 """Raised whenever search vectors, cohorts or nulls of the same rows come out differently."""
-_ROWS = "rows.arrow"
+ROWS = "rows.arrow"
+"""The file of a cache that holds every row whole; see `RowStore`."""
 _REMEMBERED = 2_000
 """Full fingerprints that are kept in memory, at most: some 100 kB each of a model of many tensors."""
 Parts = tuple[dict[str, Cohort], dict[NullKey, Null], dict[str, SearchIndex]]
@@ -138,8 +139,8 @@ def open_snapshot(place: Place, spaces: Iterable[str], version: int | None = Non
     contents = cache.load(folder)
     parts = unpack(contents)
     if contents is None or parts is None:
-        contents = {_ROWS: pack_rows(table.arrow(spaces))}
-        parts = build_parts(assemble(RowStore(contents[_ROWS])))
+        contents = {ROWS: pack_rows(table.arrow(spaces))}
+        parts = build_parts(assemble(RowStore(contents[ROWS])))
         cache.save(folder, {**contents, **_pack(spaces, parts)})
         # Mapped rows are shared with whoever opens the same version.
         contents = cache.load(folder) or contents
@@ -153,7 +154,7 @@ def open_snapshot(place: Place, spaces: Iterable[str], version: int | None = Non
         nulls,
         searches,
         _digests(f.weights for f in members if f.weights is not None),
-        RowStore(contents[_ROWS]),
+        RowStore(contents[ROWS]),
     )
 
 
@@ -201,20 +202,25 @@ def _pack(spaces: Sequence[str], parts: Parts) -> dict[str, bytes]:
     }
 
 
-def cache_folder(table: FingerprintTable, spaces: Sequence[str]) -> Path:
-    """Where the cache of this version lies on this machine.
+def rows_id(table: FingerprintTable, spaces: Sequence[str]) -> str:
+    """Of the rows of this version in these spaces: what is made of them may be kept under it.
 
     A version's number says too little: a table that is made anew at the same place, or restored from a back-up and
     grown since, comes to the same numbers with other rows. Its files have random names.
     """
     files = sorted(uri.rsplit("/", 1)[-1] for uri in table.delta.file_uris())
-    name = hashlib.sha256("\n".join([table.id, *files, *spaces]).encode()).hexdigest()[:12]
-    return table.location.cache_folder / f"v{table.version}-{name}-{_CACHE_FORMAT}"
+    return hashlib.sha256("\n".join([table.id, *files, *spaces]).encode()).hexdigest()[:12]
+
+
+def cache_folder(table: FingerprintTable, spaces: Sequence[str]) -> Path:
+    """Where the cache of this version lies on this machine."""
+    name = f"v{table.version}-{rows_id(table, spaces)}-{_CACHE_FORMAT}"
+    return table.location.cache_folder / name
 
 
 def unpack(contents: Mapping[str, cache.Content] | None) -> Parts | None:
     """What a cache holds, None for none. contents: of its files, after their seals were checked."""
-    if contents is None or not {"listing.json", _ROWS} <= contents.keys():
+    if contents is None or not {"listing.json", ROWS} <= contents.keys():
         return None
     listing = json.loads(bytes(contents["listing.json"]))
     means: dict[str, dict[str, npt.NDArray[np.float64]]] = {}

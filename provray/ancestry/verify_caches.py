@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from provray.ancestry.fingerprint import assemble
-from provray.ancestry.snapshot import build_parts, cache_folder, unpack
+from provray.ancestry.snapshot import ROWS, build_parts, cache_folder, unpack
 from provray.index import cache
+from provray.index.row_store import RowStore
 from provray.index.search import SearchIndex
 from provray.index.table import FingerprintTable
 from provray.index.verify import Finding
@@ -53,8 +54,13 @@ def _true(table: FingerprintTable, contents: Mapping[str, cache.Content]) -> boo
         return False
     spaces = json.loads(bytes(contents["listing.json"])).get("spaces", [])
     _, _, searches = build_parts(assemble(table.rows(spaces)))
-    return found[2].keys() == searches.keys() and all(
-        _same(found[2][name], searches[name]) for name in searches
+    kept = {row.key: row for row in RowStore(contents[ROWS])}
+    rows = {row.key: row for row in table.rows(spaces)}
+    return (
+        found[2].keys() == searches.keys()
+        and all(_same(found[2][name], searches[name]) for name in searches)
+        and kept.keys() == rows.keys()
+        and all(np.array_equal(kept[key].vectors, row.vectors) for key, row in rows.items())
     )
 
 

@@ -27,7 +27,7 @@ from provray.ancestry.everyone import SCHEMA, Everyone
 from provray.ancestry.from_pairs import Pair, accepted, families, whole_lineage, work
 from provray.ancestry.lineage import Edge, Lineage, build_lineage
 from provray.ancestry.lineage_text import lineage_json
-from provray.ancestry.snapshot import Snapshot, open_snapshot
+from provray.ancestry.snapshot import Snapshot, open_snapshot, rows_id
 from provray.ancestry.verdict import FDR
 from provray.crawl.cluster import join_ray, require_resources
 from provray.crawl.settings import PoolSettings
@@ -297,7 +297,7 @@ def _put_in_order(
 
 def _digest(snapshot: Snapshot, fdr: float, top_k: int, part: int) -> str:
     """Of everything that decides what is written."""
-    facts = [_FORMAT, snapshot.table.id, snapshot.spaces, fdr, top_k, part]
+    facts = [_FORMAT, rows_id(snapshot.table, snapshot.spaces), fdr, top_k, part]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 

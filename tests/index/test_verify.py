@@ -269,5 +269,7 @@ def test_a_cache_that_holds_other_vectors_than_the_table_is_found(root: Path) ->
     finding = _only_finding(root)
     assert "other vectors" in finding.says
     assert str(folder) in finding.remedy
+    cache.save(folder, contents | {"rows.arrow": foreign["rows.arrow"]})
+    assert "other vectors" in _only_finding(root).says
     cache.save(folder, contents)
     assert _findings(root) == []
