@@ -1,5 +1,5 @@
-"""Is an object what Kubernetes or KubeRay takes, and nothing besides? A misspelt field is dropped without a word on the
-server, so unknown fields are errors here."""
+"""Is an object what Kubernetes, KubeRay or the Prometheus operator takes, and nothing besides? A misspelt field is
+dropped without a word on the server, so unknown fields are errors here."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from jsonschema import Draft202012Validator
 
 KUBERNETES = "1.37"
 CRDS = Path(__file__).parent / "crds"
+_DEFINED = {"ray.io", "monitoring.coreos.com"}
+"""Groups of the definitions in that folder, all of them in version v1."""
 
 
 class Invalid(AssertionError):
@@ -23,8 +25,11 @@ class Invalid(AssertionError):
 def check(thing: dict[str, Any]) -> None:
     """Raises Invalid where an object does not fit the schema of its kind."""
     name = f"{thing['kind']} {thing['metadata']['name']}"
-    if thing["apiVersion"].startswith("ray.io/"):
-        errors = [f"{e.json_path}: {e.message}" for e in _ray(thing["kind"]).iter_errors(thing)]
+    group, _, _ = thing["apiVersion"].partition("/")
+    if group in _DEFINED:
+        errors = [
+            f"{e.json_path}: {e.message}" for e in _defined(group, thing["kind"]).iter_errors(thing)
+        ]
     else:
         try:
             kubernetes_validate.validate(thing, KUBERNETES, strict=True)
@@ -36,7 +41,7 @@ def check(thing: dict[str, Any]) -> None:
 
 
 @cache
-def _ray(kind: str) -> Draft202012Validator:
+def _defined(group: str, kind: str) -> Draft202012Validator:
     schema = json.loads(gzip.decompress((CRDS / f"{kind}.v1.json.gz").read_bytes()))
     # The definition leaves the metadata of the object itself to the server; that of a pod template is spelt out.
     schema["properties"]["metadata"] = {
@@ -49,6 +54,7 @@ def _ray(kind: str) -> Draft202012Validator:
             "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
         },
     }
+    schema["properties"]["apiVersion"] = {"const": f"{group}/v1"}
     schema["required"] = ["apiVersion", "kind", "metadata", "spec"]
     return Draft202012Validator(_strict(schema))
 
