@@ -16,17 +16,14 @@ import numpy.typing as npt
 from safetensors.numpy import load as load_safetensors
 
 from provray.ancestry.fingerprint import Fingerprint
-from provray.ancestry.shared_tensors import Content
+from provray.ancestry.lineup import line_up
 from provray.fingerprints.sketch import unit
-from provray.fingerprints.weights import READOUTS
 from provray.index.row import Row
 
 MINIMUM = 16
 """Families below which an index cannot be its own cohort."""
 SAMPLE = 1024
 """Models that are looked at, at most: a mean needs no more."""
-_SAME_FAMILY = 0.4
-"""Cosine of weights sketches above which two models count as one family."""
 
 
 @dataclass(frozen=True)
@@ -61,44 +58,12 @@ def cohort_of(row: Row, cohorts: Mapping[str, Cohort]) -> Cohort:
     return cohorts.get(row.space, Cohort(row.space, {}, 0, "none"))
 
 
-def families(fingerprints: Sequence[Fingerprint]) -> list[int]:
-    """A family number for each model: models that share weights, directly or through others, share it.
-
-    Whether they learned anything in common is not asked: two networks of one start count as one family too.
-    """
-    family = list(range(len(fingerprints)))
-
-    def root(i: int) -> int:
-        while family[i] != i:
-            family[i] = family[family[i]]
-            i = family[i]
-        return i
-
-    for readout in READOUTS:
-        weighed = {
-            i: sketch
-            for i, f in enumerate(fingerprints)
-            if f.weights is not None and (sketch := f.weights.vector(readout)) is not None
-        }
-        known = list(weighed)
-        if known:
-            matrix = np.stack(list(weighed.values())).astype(np.float64)
-            rows, columns = np.nonzero(np.triu(matrix @ matrix.T > _SAME_FAMILY, 1))
-            for a, b in zip(rows.tolist(), columns.tolist(), strict=True):
-                family[root(known[a])] = root(known[b])
-    first: dict[Content, int] = {}
-    for i, f in enumerate(fingerprints):
-        for other in {first.setdefault(content, i) for content in f.contents} - {i}:
-            family[root(i)] = root(other)
-    return [root(i) for i in range(len(fingerprints))]
-
-
 def mean_by_family(
     fingerprints: Sequence[Fingerprint], kind: str
 ) -> tuple[dict[str, npt.NDArray[np.float64]], int]:
     """Mean unit vector of each readout of `kind`, every family weighing the same; and the number of families."""
     fingerprints = [f for f in fingerprints if getattr(f, kind) is not None]
-    numbers = families(fingerprints)
+    numbers = line_up(fingerprints).families
     sums: dict[str, dict[int, list[npt.NDArray[np.float32]]]] = {}
     for fingerprint, number in zip(fingerprints, numbers, strict=True):
         row: Row = getattr(fingerprint, kind)

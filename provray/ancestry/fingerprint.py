@@ -31,6 +31,12 @@ class Fingerprint:
                 return row.modality
         return ""
 
+    @property
+    def model_type(self) -> str | None:
+        """Its architecture by its config; None where none was seen."""
+        row = self.weights or self.dna
+        return None if row is None else row.model_type
+
     @cached_property
     def contents(self) -> Counter[Content]:
         """What its tensors hold; see `learned_contents`."""

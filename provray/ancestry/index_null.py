@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from provray.ancestry.calibration import NullKey
-from provray.ancestry.cohort import MINIMUM, Cohort, families
+from provray.ancestry.cohort import MINIMUM, Cohort
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.inheritance import FEATURES, OTHER, SAME
+from provray.ancestry.lineup import line_up
 from provray.ancestry.matrices import same_architecture, score_matrices
 from provray.ancestry.null import Null, fit_null
 
@@ -25,7 +26,7 @@ def index_nulls(
 
     Shared tensors have no null of their own: whoever shares one counts as family.
     """
-    numbers = families(fingerprints)
+    numbers = line_up(fingerprints).families
     seen: Counter[int] = Counter()
     chosen = []
     for place, number in enumerate(numbers):

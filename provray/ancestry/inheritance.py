@@ -7,7 +7,7 @@ scores, against pairs of networks that began alike and have nothing else in comm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from provray.ancestry.calibration import Calibration, NullKey
-from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.null import Null
 from provray.ancestry.scores import Scores, lower_profile
+
+Floats = npt.NDArray[np.float64]
 
 SAME, OTHER = "same architecture", "another architecture"
 SAME_START = "same start"
@@ -69,39 +70,72 @@ def pattern(names: Mapping[str, object]) -> str:
     return "".join("1" if name in names else "0" for name in FEATURES)
 
 
-def condition(a: Fingerprint, b: Fingerprint) -> str:
-    """What confounds a pair and can be seen: whether both are of one architecture."""
-    types = {row.model_type for f in (a, b) if (row := f.weights or f.dna) is not None}
-    return SAME if len(types) == 1 else OTHER
+def condition(ours: str | None, theirs: str | None) -> str:
+    """What confounds a pair and can be seen: whether both are of one architecture. None: not known."""
+    return SAME if len({ours, theirs} - {None}) == 1 else OTHER
 
 
 def inheritance(
-    scores: Scores,
-    condition: str,
+    scores: Sequence[Scores],
+    conditions: Sequence[str],
     calibration: Calibration,
     nulls: Mapping[NullKey, Null],
-) -> Inheritance | None:
-    """What the scores of a pair show; None if neither weights nor profile were measured for both.
+) -> list[Inheritance | None]:
+    """What the scores of each pair show; None if neither weights nor profile were measured for both.
 
-    nulls: of the index, by score and condition; where it has none, the shipped ones.
+    conditions: of each pair. nulls: of the index, by score and condition; where it has none, the shipped ones.
     """
-    found = features(scores)
-    held = {
-        name: null
-        for name in found
-        if (null := nulls.get((name, condition)) or calibration.nulls.get((name, condition)))
-    }
-    if not held:
-        return None
-    p_values = {name: null.p_value(found[name]) for name, null in held.items()}
-    p_shares = min(1.0, min(p_values.values()) * len(p_values))
-    key = pattern(found)
-    if key not in calibration.coefficients:
-        # without biases nothing tells what was learned from a common start, unless whole tensors are the same
-        same = found.get("shared", 0.0) > 0
-        return Inheritance(p_shares, p_values["shared"] if same else 1.0, 0.0, p_values, held)
-    log_odds = calibration.log_odds(
-        key, [float(transformed(n, found[n])) if n in found else 0.0 for n in FEATURES]
-    )
-    start = calibration.nulls[key, SAME_START]
-    return Inheritance(p_shares, start.p_value(softplus(log_odds)), log_odds, p_values, held)
+    if not scores:
+        return []
+    found = [(s.weights, s.biases, s.shared, lower_profile(s)) for s in scores]
+    values = np.array(found, np.float64)
+    of = np.array(conditions)
+    p_values = np.full(values.shape, np.nan)
+    held: dict[str, dict[str, Null]] = {}
+    for told in sorted(set(conditions)):
+        held[told] = {
+            name: null
+            for name in FEATURES
+            if (null := nulls.get((name, told)) or calibration.nulls.get((name, told)))
+        }
+        for name, null in held[told].items():
+            k = FEATURES.index(name)
+            chosen = (of == told) & ~np.isnan(values[:, k])
+            p_values[chosen, k] = null.p_values(values[chosen, k])
+    there = ~np.isnan(p_values)
+    shares = np.minimum(np.where(there, p_values, 1.0).min(1) * there.sum(1), 1.0)
+    common = np.where(there, p_values, 1.0)[:, FEATURES.index("shared")]
+    odds, starts = learned(values, common, calibration)
+    shown: list[Inheritance | None] = []
+    for told, each, share, start, log_odds in zip(
+        conditions, p_values.tolist(), shares.tolist(), starts.tolist(), odds.tolist(), strict=True
+    ):
+        ps = {name: p for name, p in zip(FEATURES, each, strict=True) if p == p}
+        by = {name: held[told][name] for name in ps}
+        shown.append(Inheritance(share, start, log_odds, ps, by) if ps else None)
+    return shown
+
+
+def learned(values: Floats, common: Floats, calibration: Calibration) -> tuple[Floats, Floats]:
+    """Log-odds that each pair shares something learned, and the p-value against pairs of one start.
+
+    values: of `FEATURES`, (pairs, 4), NaN where missing. common: p-value of the tensors they share, which decides where
+    there are no biases: without them nothing tells what was learned from a common start, unless whole tensors are the
+    same.
+    """
+    weighed = np.stack([transformed(n, values[:, k]) for k, n in enumerate(FEATURES)], axis=-1)
+    odds, p_values = np.zeros(len(values)), np.ones(len(values))
+    there = ~np.isnan(values)
+    for kind in np.unique(there, axis=0):
+        chosen = (there == kind).all(1)
+        key = pattern({name: 0 for name, present in zip(FEATURES, kind, strict=True) if present})
+        if key in calibration.coefficients:
+            weights = calibration.coefficients[key]
+            terms = np.nan_to_num(weighed[chosen]) * weights[:-1]
+            # not by a matrix product: the last bit of one pair must not depend on the others
+            odds[chosen] = terms.sum(1) + weights[-1]
+            p_values[chosen] = calibration.nulls[key, SAME_START].p_values(softplus(odds[chosen]))
+        else:
+            same = values[chosen, FEATURES.index("shared")] > 0
+            p_values[chosen] = np.where(same, common[chosen], 1.0)
+    return odds, p_values

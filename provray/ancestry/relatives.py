@@ -14,12 +14,9 @@ from provray.ancestry.inheritance import (
     FEATURES,
     OTHER,
     SAME,
-    SAME_START,
-    pattern,
-    softplus,
-    transformed,
+    learned,
 )
-from provray.ancestry.matrices import Matrix, same_architecture, score_matrices
+from provray.ancestry.matrices import same_architecture, score_matrices
 from provray.ancestry.null import Null, adjusted
 
 Bools = npt.NDArray[np.bool_]
@@ -55,36 +52,9 @@ def relatives(
                     common[chosen] = p_values
     shares = np.minimum(shares * np.maximum(tests, 1), 1.0)
     kept = np.flatnonzero(np.array(adjusted(shares.tolist(), len(rows))) <= fdr)
-    odds, start = _learned(scores, rows[kept], columns[kept], common[kept], calibration)
+    values = np.stack([scores[name][rows[kept], columns[kept]] for name in FEATURES], axis=-1)
+    odds, start = learned(values, common[kept], calibration)
     accepted = (np.array(adjusted(start.tolist(), len(kept))) <= fdr) & (odds >= 0)
     found = np.zeros((count, count), bool)
     found[rows[kept][accepted], columns[kept][accepted]] = True
     return found | found.T
-
-
-def _learned(
-    scores: Mapping[str, Matrix],
-    rows: npt.NDArray[np.intp],
-    columns: npt.NDArray[np.intp],
-    common: npt.NDArray[np.float64],
-    calibration: Calibration,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Log-odds that a pair shares something learned, and the p-value against pairs of one start. common: p-value of the
-    tensors they share, which decides where there are no biases, as in `inheritance`."""
-    values = np.stack([scores[name][rows, columns] for name in FEATURES], axis=-1)
-    weighed = np.stack([transformed(n, values[:, k]) for k, n in enumerate(FEATURES)], axis=-1)
-    odds, p_values = np.full(len(rows), -np.inf), np.ones(len(rows))
-    there = ~np.isnan(values)
-    for kind in np.unique(there, axis=0):
-        chosen = (there == kind).all(1)
-        key = pattern({name: 0 for name, present in zip(FEATURES, kind, strict=True) if present})
-        if key in calibration.coefficients:
-            weights = calibration.coefficients[key]
-            odds[chosen] = np.nan_to_num(weighed[chosen]) @ weights[:-1] + weights[-1]
-            null = calibration.nulls[key, SAME_START]
-            p_values[chosen] = null.p_values(softplus(odds[chosen]))
-        else:
-            same = scores["shared"][rows, columns] > 0
-            odds[chosen] = np.where(same[chosen], 0.0, -np.inf)
-            p_values[chosen] = np.where(same[chosen], common[chosen], 1.0)
-    return odds, p_values

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from provray.ancestry.cohort import Cohort, cohort_of
 from provray.ancestry.fingerprint import Fingerprint
-from provray.ancestry.shared_tensors import shared_values
+from provray.ancestry.lineup import Lineup, line_up
 from provray.fingerprints.sketch import unit
 from provray.fingerprints.space import require_same
 from provray.fingerprints.weights import READOUTS
 from provray.index.row import Row
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,64 +34,72 @@ class Scores:
 
 def compare(a: Fingerprint, b: Fingerprint, cohorts: Mapping[str, Cohort]) -> Scores:
     """All scores of a pair; see `compare_all`."""
-    return compare_all(a, [b], cohorts)[0]
+    return compare_all(a, line_up([b]), cohorts)[0]
 
 
 def compare_all(
-    suspect: Fingerprint, others: Sequence[Fingerprint], cohorts: Mapping[str, Cohort]
+    suspect: Fingerprint, others: Lineup, cohorts: Mapping[str, Cohort]
 ) -> list[Scores]:
     """All scores of a suspect with each of the others. Kinds and readouts that one of two lacks, and behaviour of two
     modalities, are left out.
 
     cohorts: by space id. Raises SpaceMismatch if two have a kind in different spaces.
     """
-    shared = [_weights(suspect, other) for other in others]
+    weights, biases = (_measured(_sketches(suspect, others, readout)) for readout in READOUTS)
+    shared = _measured(others.contents.shared(suspect.contents))
     dna, gif = (_behaviour(kind, suspect, others, cohorts) for kind in ("dna", "gif"))
-    return [Scores(*w, d, g) for w, d, g in zip(shared, dna, gif, strict=True)]
+    return [Scores(*each) for each in zip(weights, biases, shared, dna, gif, strict=True)]
 
 
-def _weights(a: Fingerprint, b: Fingerprint) -> tuple[float | None, float | None, float | None]:
-    """Cosines of weights and biases, and the share of values in common."""
-    if a.weights is None or b.weights is None:
-        return None, None, None
-    require_same(a.weights.space, b.weights.space, what="weights sketches")
-    weights, biases = (_cosine(a.weights, b.weights, readout) for readout in READOUTS)
-    return weights, biases, shared_values(a.contents, b.contents, min(a.body_size, b.body_size))
+def _measured(values: Floats) -> list[float | None]:
+    """None for NaN."""
+    return [None if value != value else value for value in values.tolist()]
+
+
+def _sketches(suspect: Fingerprint, others: Lineup, readout: str) -> Floats:
+    """Cosine of one weights sketch with each; NaN where one is missing or zero: a zero sketch says that there was
+    nothing to sketch, not that two models differ."""
+    found = np.full(len(others), np.nan)
+    ours = suspect.weights
+    for rows in others.of_kind("weights") if ours is not None and ours.readouts else ():
+        assert ours is not None
+        require_same(ours.space, rows.layout.space, what="weights sketches")
+        vector = ours.vector(readout)
+        if vector is None or not vector.any() or readout not in rows.layout.readouts:
+            continue
+        theirs = rows.vectors[:, rows.layout.readouts.index(readout)].astype(np.float64)
+        # not by a matrix product: the last bit of a score must not depend on who else is compared
+        cosines = np.einsum("nd,d->n", theirs, vector.astype(np.float64))
+        found[rows.numbers] = np.where(theirs.any(1), cosines, np.nan)
+    return found
 
 
 def _behaviour(
-    kind: str,
-    suspect: Fingerprint,
-    others: Sequence[Fingerprint],
-    cohorts: Mapping[str, Cohort],
+    kind: str, suspect: Fingerprint, others: Lineup, cohorts: Mapping[str, Cohort]
 ) -> list[dict[str, float]]:
-    """Cosines of one kind's centred readouts, by name, with each of the others; those of equal readouts at once."""
-    found: list[dict[str, float]] = [{} for _ in others]
+    """Cosines of one kind's centred readouts, by name, with each of the others; those of one layout at once."""
+    found: list[dict[str, float]] = [{} for _ in others.models]
     ours: Row | None = getattr(suspect, kind)
     if ours is None:
         return found
     cohort = cohort_of(ours, cohorts)
     centred = cohort.centre(ours)
-    alike: dict[tuple[str, ...], list[tuple[int, Row]]] = {}
-    for number, other in enumerate(others):
-        theirs: Row | None = getattr(other, kind)
-        if theirs is not None and theirs.modality == ours.modality:
-            require_same(
-                ours.space, theirs.space, what=f"{kind} of {suspect.model} and {other.model}"
-            )
-            alike.setdefault(theirs.readouts, []).append((number, theirs))
-    for readouts, rows in alike.items():
+    for rows in others.of_kind(kind):
+        readouts = rows.layout.readouts
+        if rows.layout.modality != ours.modality:
+            continue
+        other = others.models[rows.numbers[0]]
+        require_same(ours.space, rows.layout.space, what=f"{kind} of {suspect.model} and {other}")
         names = sorted(centred.keys() & set(readouts))
         if not names:
             continue
-        order = [readouts.index(name) for name in names]
-        vectors = np.stack([row.vectors for _, row in rows])[:, order]
+        vectors = rows.vectors[:, [readouts.index(name) for name in names]]
         cosines = np.einsum(
             "nrd,rd->nr",
-            unit(vectors - cohort.means_of(names, vectors.shape[2])),
+            unit(vectors - cohort.means_of(names, vectors.shape[-1])),
             np.stack([centred[name] for name in names]),
         )
-        for (number, _), values in zip(rows, cosines.tolist(), strict=True):
+        for number, values in zip(rows.numbers.tolist(), cosines.tolist(), strict=True):
             found[number] = dict(zip(names, values, strict=True))
     return found
 
@@ -108,11 +119,3 @@ def lower_profile(scores: Scores) -> float | None:
     """Lowest score over the lower half of the depth profile on noise; None if it was not measured."""
     values = [scores.dna[name] for name in LOWER_HALF if name in scores.dna]
     return min(values) if len(values) == len(LOWER_HALF) else None
-
-
-def _cosine(ours: Row, theirs: Row, readout: str) -> float | None:
-    a, b = ours.vector(readout), theirs.vector(readout)
-    # a zero sketch says that there was nothing to sketch, not that two models differ
-    if a is None or b is None or not a.any() or not b.any():
-        return None
-    return float(a @ b)

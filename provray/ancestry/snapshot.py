@@ -22,6 +22,7 @@ from safetensors.numpy import save as save_safetensors
 from provray.ancestry.calibration import NullKey
 from provray.ancestry.cohort import Cohort, choose_cohort, sample
 from provray.ancestry.fingerprint import Fingerprint, assemble
+from provray.ancestry.gallery import Gallery, pack_contents, unpack_contents
 from provray.ancestry.index_null import index_nulls
 from provray.ancestry.null import Null
 from provray.ancestry.search_vector import behaviour_vector, weights_vector
@@ -35,10 +36,12 @@ from provray.index.table import FingerprintTable, Place
 from provray.probes import MODALITIES
 from provray.probes.build import DEFAULT_DIGESTS
 
-_CACHE_FORMAT = 4
+_CACHE_FORMAT = 5
 """Raised whenever search vectors, cohorts or nulls of the same rows come out differently."""
 ROWS = "rows.arrow"
 """The file of a cache that holds every row whole; see `RowStore`."""
+CONTENTS = "contents.arrow"
+"""The file that holds what the tensors of every model hold; see `Gallery`."""
 _REMEMBERED = 2_000
 """Full fingerprints that are kept in memory, at most: some 100 kB each of a model of many tensors."""
 Parts = tuple[dict[str, Cohort], dict[NullKey, Null], dict[str, SearchIndex]]
@@ -49,7 +52,8 @@ Parts = tuple[dict[str, Cohort], dict[NullKey, Null], dict[str, SearchIndex]]
 class Snapshot:
     """`table`: the index at `version`. `spaces`: the spaces that are compared. `names`: the models that are compared.
     `cohorts`: by space. `nulls`: of the index's own unrelated models, by score and condition. `searches`: `weights`,
-    `biases`, and behaviour by modality. `digests`: weights digest to models. `store`: every row that is compared."""
+    `biases`, and behaviour by modality. `digests`: weights digest to models. `store`: every row that is compared.
+    `gallery`: what of them is compared."""
 
     table: FingerprintTable
     version: int
@@ -60,6 +64,7 @@ class Snapshot:
     searches: dict[str, SearchIndex]
     digests: dict[str, tuple[str, ...]]
     store: RowStore
+    gallery: Gallery
     _read: dict[str, Fingerprint] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -140,11 +145,14 @@ def open_snapshot(place: Place, spaces: Iterable[str], version: int | None = Non
     parts = unpack(contents)
     if contents is None or parts is None:
         contents = {ROWS: pack_rows(table.arrow(spaces))}
-        parts = build_parts(assemble(RowStore(contents[ROWS])))
+        whole = assemble(RowStore(contents[ROWS]))
+        contents[CONTENTS] = pack_contents(whole)
+        parts = build_parts(whole)
         cache.save(folder, {**contents, **_pack(spaces, parts)})
         # Mapped rows are shared with whoever opens the same version.
         contents = cache.load(folder) or contents
     cohorts, nulls, searches = parts
+    store = RowStore(contents[ROWS])
     return Snapshot(
         table,
         table.version,
@@ -154,7 +162,8 @@ def open_snapshot(place: Place, spaces: Iterable[str], version: int | None = Non
         nulls,
         searches,
         _digests(f.weights for f in members if f.weights is not None),
-        RowStore(contents[ROWS]),
+        store,
+        Gallery(members, store, unpack_contents(contents[CONTENTS])),
     )
 
 
@@ -220,7 +229,7 @@ def cache_folder(table: FingerprintTable, spaces: Sequence[str]) -> Path:
 
 def unpack(contents: Mapping[str, cache.Content] | None) -> Parts | None:
     """What a cache holds, None for none. contents: of its files, after their seals were checked."""
-    if contents is None or not {"listing.json", ROWS} <= contents.keys():
+    if contents is None or not {"listing.json", ROWS, CONTENTS} <= contents.keys():
         return None
     listing = json.loads(bytes(contents["listing.json"]))
     means: dict[str, dict[str, npt.NDArray[np.float64]]] = {}

@@ -15,12 +15,12 @@ from typing import Literal
 
 from provray.ancestry.calibration import Calibration, shipped_calibration
 from provray.ancestry.candidate import SHARES, STOLEN, Candidate, Evidence
-from provray.ancestry.cohort import families
 from provray.ancestry.contradictions import Contradiction, contradictions
 from provray.ancestry.direction import direction
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.inheritance import condition, inheritance
 from provray.ancestry.lineage import DirectionOf
+from provray.ancestry.lineup import Lineup
 from provray.ancestry.null import adjusted
 from provray.ancestry.placement import Placement, place
 from provray.ancestry.relation import guess_relation
@@ -93,12 +93,13 @@ def judge(
 
 @dataclass(frozen=True)
 class Examined:
-    """A suspect held against its nearest. others: their fingerprints by name; candidates: what each shows, best
-    first."""
+    """A suspect held against its nearest. candidates: what each of them shows, best first, without evidence in words.
+    tests: how many models the index has for it."""
 
     suspect: Fingerprint
-    others: Mapping[str, Fingerprint]
+    others: Lineup
     candidates: Sequence[Candidate]
+    tests: int
 
 
 def examine(
@@ -116,11 +117,11 @@ def examine(
         raise ValueError(f"fdr must be above 0 and at most 0.5, got {fdr}")
     left_out = set(leave_out)
     names = nearest([suspect], snapshot, top_k)[0] if near is None else near
-    others = {o.model: o for o in snapshot.profiles(n for n in names if n not in left_out)}
+    others = snapshot.gallery.line_up(n for n in names if n not in left_out)
     tests = max(snapshot.models - len(left_out), len(others), 1)
     calibration = calibration or shipped_calibration()
-    candidates = weigh(suspect, list(others.values()), snapshot, calibration, fdr, tests)
-    return Examined(suspect, others, candidates)
+    candidates = weigh(suspect, others, snapshot, calibration, fdr, tests)
+    return Examined(suspect, others, candidates, tests)
 
 
 def conclude(
@@ -132,25 +133,30 @@ def conclude(
     direction_of: DirectionOf = direction,
 ) -> Answer:
     """The second half of `judge`: the answer for what was examined, with the same arguments."""
-    suspect, others, candidates = seen.suspect, seen.others, list(seen.candidates)
+    suspect, candidates = seen.suspect, list(seen.candidates)
     calibration = calibration or shipped_calibration()
     relatives = [c for c in candidates if c.inherits][:RELATIVES]
+    kin = {f.model: f for f in snapshot.profiles(c.model for c in relatives)}
     resemblance = None
     if relatives:
-        verdict, candidates = _by_weights(suspect, others, candidates, relatives, direction_of)
+        verdict, candidates = _by_weights(suspect, kin, candidates, relatives, direction_of)
     else:
-        resemblance = _resemblance(suspect, others, candidates, snapshot, calibration)
+        resemblance = _resemblance(suspect, seen.others, candidates, snapshot, calibration)
         verdict, candidates = _by_behaviour(candidates, resemblance, fdr)
-    ancestors = tuple(c for c in candidates if c.axis)
+    ancestors = [c for c in candidates if c.axis]
+
+    def explained(some: Iterable[Candidate]) -> tuple[Candidate, ...]:
+        return tuple(_explained(candidate, fdr, seen.tests) for candidate in some)
+
     return Answer(
         verdict,
         verdict_words(verdict, ancestors, [c for c in candidates if c.relation]),
         axis_words(candidates, resemblance, fdr),
-        ancestors[:top_k],
-        tuple(candidates[:top_k]),
+        explained(ancestors[:top_k]),
+        explained(candidates[:top_k]),
         resemblance,
         fdr,
-        _contradictions(suspect, verdict, ancestors, others, snapshot),
+        _contradictions(suspect, verdict, ancestors, kin, snapshot),
         warnings_of(suspect, snapshot, calibration),
     )
 
@@ -226,9 +232,20 @@ def _contradictions(
     return contradictions(suspect.declared, inferred, declared, snapshot.names)
 
 
+def _explained(candidate: Candidate, fdr: float, tests: int) -> Candidate:
+    """With the evidence of its scores, before what else was said of it."""
+    scores, shown = candidate.scores, candidate.inheritance
+    evidence = (
+        *weights_evidence(scores, shown, fdr, tests, candidate.inherits),
+        *behaviour_evidence(scores),
+        *candidate.evidence,
+    )
+    return replace(candidate, evidence=evidence)
+
+
 def weigh(
     suspect: Fingerprint,
-    others: Sequence[Fingerprint],
+    others: Lineup,
     snapshot: Snapshot,
     calibration: Calibration,
     fdr: float,
@@ -240,24 +257,21 @@ def weigh(
     more than a start.
     """
     scores = compare_all(suspect, others, snapshot.cohorts)
-    found = [
-        inheritance(s, condition(suspect, o), calibration, snapshot.nulls)
-        for s, o in zip(scores, others, strict=True)
-    ]
-    groups = families(others)
-    q_values = adjusted([1.0 if i is None else i.p_shares for i in found], tests, groups)
+    conditions = [condition(suspect.model_type, theirs) for theirs in others.types]
+    found = inheritance(scores, conditions, calibration, snapshot.nulls)
+    q_values = adjusted([1.0 if i is None else i.p_shares for i in found], tests, others.families)
     sharing = [n for n, q in enumerate(q_values) if q <= fdr]
     starts = adjusted([i.p_start for n in sharing if (i := found[n])], len(sharing))
     learned = dict(zip(sharing, starts, strict=True))
     candidates = []
-    for n, (other, score, shown) in enumerate(zip(others, scores, found, strict=True)):
+    for n, (score, shown) in enumerate(zip(scores, found, strict=True)):
         inherits = learned.get(n, 1.0) <= fdr and shown is not None and shown.log_odds >= 0
         rank = max(score.weights or 0.0, score.biases or 0.0, score.shared or 0.0)
         alike = max(behaviour_score(score) or 0.0, 0.0) / 2
         candidates.append(
             Candidate(
-                other.model,
-                other.revision,
+                others.models[n],
+                others.revisions[n],
                 score,
                 score=round(min(max(rank if n in learned else min(alike, 0.5), 0.0), 1.0), 6),
                 probability=shown.probability if shown is not None and n in learned else 0.0,
@@ -266,10 +280,6 @@ def weigh(
                 shares=n in learned,
                 inherits=inherits,
                 relation=SHARES if n in learned and not inherits else "",
-                evidence=(
-                    *weights_evidence(score, shown, fdr, tests, inherits),
-                    *behaviour_evidence(score),
-                ),
                 inheritance=shown,
             )
         )
@@ -324,7 +334,7 @@ def _placed(
 
 def _resemblance(
     suspect: Fingerprint,
-    others: Mapping[str, Fingerprint],
+    others: Lineup,
     candidates: Sequence[Candidate],
     snapshot: Snapshot,
     calibration: Calibration,
@@ -332,7 +342,7 @@ def _resemblance(
     """The model that the suspect answers like as like no other; None if its probes are not of anyone's domain."""
     if suspect.dna is None or snapshot.default_probes(suspect.dna.probes):
         return None
-    numbers = dict(zip(others, families(list(others.values())), strict=True))
+    numbers = dict(zip(others.models, others.families, strict=True))
     return stand_out({c.model: c.scores for c in candidates}, numbers, calibration)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from provray.ancestry.fingerprint import assemble
-from provray.ancestry.snapshot import ROWS, build_parts, cache_folder, unpack
+from provray.ancestry.gallery import pack_contents
+from provray.ancestry.snapshot import CONTENTS, ROWS, build_parts, cache_folder, unpack
 from provray.index import cache
 from provray.index.row_store import RowStore
 from provray.index.search import SearchIndex
@@ -53,12 +54,14 @@ def _true(table: FingerprintTable, contents: Mapping[str, cache.Content]) -> boo
     if found is None:
         return False
     spaces = json.loads(bytes(contents["listing.json"])).get("spaces", [])
-    _, _, searches = build_parts(assemble(table.rows(spaces)))
+    whole = assemble(table.rows(spaces))
+    _, _, searches = build_parts(whole)
     kept = {row.key: row for row in RowStore(contents[ROWS])}
     rows = {row.key: row for row in table.rows(spaces)}
     return (
         found[2].keys() == searches.keys()
         and all(_same(found[2][name], searches[name]) for name in searches)
+        and bytes(contents[CONTENTS]) == bytes(pack_contents(whole))
         and kept.keys() == rows.keys()
         and all(np.array_equal(kept[key].vectors, row.vectors) for key, row in rows.items())
     )

@@ -6,9 +6,13 @@ its number says, and only its own pages are touched.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from provray.index.row import Row, rows_from_table
@@ -25,6 +29,17 @@ def pack_rows(table: pa.Table) -> memoryview:
     return memoryview(sink.getvalue())
 
 
+class Head(NamedTuple):
+    """What a row is, without what it holds."""
+
+    model: str
+    revision: str
+    kind: str
+    space: str
+    modality: str
+    readouts: tuple[str, ...]
+
+
 class RowStore:
     """The rows of a file that `pack_rows` made. Arrow trusts it: open only what matches its seal. Safe to read from
     several threads."""
@@ -33,10 +48,12 @@ class RowStore:
         """content: anything with a buffer, a memory-mapped file best."""
         reader = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(content)))
         self._batches = [reader.get_batch(n) for n in range(reader.num_record_batches)]
-        self._places: dict[str, list[tuple[int, int]]] = {}
-        for number, batch in enumerate(self._batches):
-            for place, model in enumerate(batch.column("model").to_pylist()):
-                self._places.setdefault(model, []).append((number, place))
+        self._vectors = [_flat(batch) for batch in self._batches]
+        self._starts = list(itertools.accumulate((len(b) for b in self._batches), initial=0))
+        self._places: dict[str, list[int]] = {}
+        models = (model for b in self._batches for model in b.column("model").to_pylist())
+        for place, model in enumerate(models):
+            self._places.setdefault(model, []).append(place)
 
     def __iter__(self) -> Iterator[Row]:
         """All rows."""
@@ -45,10 +62,38 @@ class RowStore:
 
     def rows(self, models: Iterable[str]) -> Iterator[Row]:
         """The rows of these models; of unknown ones none."""
-        slices = [
-            self._batches[number].slice(place, 1)
-            for model in models
-            for number, place in self._places.get(model, ())
-        ]
+        places = [place for model in models for place in self._places.get(model, ())]
+        slices = [self._batches[n].slice(at, 1) for n, at in map(self._at, places)]
         if slices:
             yield from rows_from_table(pa.Table.from_batches(slices).combine_chunks())
+
+    def heads(self) -> Iterator[Head]:
+        """Of all rows, in the order of their places."""
+        for batch in self._batches:
+            readouts = [tuple(names or ()) for names in batch.column("readouts").to_pylist()]
+            columns = [batch.column(name).to_pylist() for name in Head._fields[:-1]]
+            yield from map(Head, *columns, readouts)
+
+    def vectors(self, place: int) -> npt.NDArray[np.float32]:
+        """The vectors of the row at this place, (readouts, dimensions), where they lie: nothing is copied."""
+        number, at = self._at(place)
+        values, offsets, dimensions = self._vectors[number]
+        return values[offsets[at] : offsets[at + 1]].reshape(-1, dimensions[at])
+
+    def _at(self, place: int) -> tuple[int, int]:
+        """Number of the batch, and place in it."""
+        number = bisect.bisect_right(self._starts, place) - 1
+        return number, place - self._starts[number]
+
+
+def _flat(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.float32], list[int], list[int]]:
+    """All vectors of a batch one after the other, where those of each row begin and end, and their dimensions."""
+    column = batch.column("vectors")
+    _, offsets, values = column.buffers()
+    bounds = np.frombuffer(offsets, "<i4", len(column) + 1, 4 * column.offset) // 4
+    dimensions = batch.column("dimensions").to_pylist()
+    return (
+        np.frombuffer(values or b"", "<f4"),
+        bounds.tolist(),
+        [max(d or 0, 1) for d in dimensions],
+    )

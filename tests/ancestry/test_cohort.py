@@ -13,14 +13,12 @@ from provray.ancestry.cohort import (
     SAMPLE,
     Cohort,
     choose_cohort,
-    families,
     mean_by_family,
     reference_cohort,
     sample,
 )
 from provray.ancestry.fingerprint import Fingerprint
 from provray.fingerprints.sketch import unit
-from tests.ancestry.families import base_model, fingerprinted
 from tests.ancestry.rows import axis, make_model, make_row
 
 READOUT = "noise@1"
@@ -35,77 +33,6 @@ def _stranger(number: int, share: float = 0.5) -> Fingerprint:
 def _child(number: int, of: int) -> Fingerprint:
     behaviour = np.random.default_rng(number).standard_normal(64)
     return make_model(f"m{of}/child{number}", axis(of) + 0.1 * axis(60), {READOUT: behaviour})
-
-
-# --- families
-
-
-def test_strangers_are_families_of_one() -> None:
-    assert len(set(families([_stranger(i) for i in range(10)]))) == 10
-
-
-def test_models_alike_through_others_are_one_family() -> None:
-    """a is like b, b is like c, a is not like c."""
-    chain = [
-        make_model("a", axis(0)),
-        make_model("c", axis(1)),
-        make_model("b", axis(0) + axis(1)),
-        make_model("d", axis(2)),
-    ]
-    a, c, b, d = families(chain)
-    assert a == b == c != d
-
-
-def test_models_without_weights_are_families_of_their_own() -> None:
-    nothing = make_row("broken", "weights", status="broken")
-    members = [
-        make_model("x", dna={READOUT: axis(1)}),
-        make_model("y", dna={READOUT: axis(1)}),
-        Fingerprint("broken", "r1", nothing),
-        _stranger(0),
-        _child(1, of=0),
-    ]
-    numbers = families(members)
-    assert len(set(numbers)) == 4
-    assert numbers[3] == numbers[4]
-    assert families([]) == []
-
-
-def test_biases_alike_or_a_tensor_in_common_make_a_family() -> None:
-    def model(name: str, matrices: int, biases: np.ndarray) -> Fingerprint:
-        sketches = {"weights": axis(matrices), "biases": biases}
-        return Fingerprint(name, "r1", make_row(name, "weights", sketches))
-
-    a, b, c, d = families(
-        [
-            model("a", 0, axis(9)),
-            model("b", 1, axis(9)),
-            model("c", 2, np.zeros(64)),
-            model("d", 3, np.zeros(64)),  # no biases is nothing in common
-        ]
-    )
-    assert a == b
-    assert len({a, c, d}) == 3
-
-    base, other = base_model(1), base_model(2)
-    renamed = {**other, "tower.weight": base["layer.0.weight"][::-1]}
-    start = {"norm.weight": np.ones(64, np.float32)}
-    first, second, third = families(
-        [
-            fingerprinted("base", {**base, **start}),
-            fingerprinted("holds one", renamed),
-            fingerprinted("stranger", {**base_model(3), **start}),
-        ]
-    )
-    assert first == second != third
-
-
-def test_opposite_weights_are_no_family() -> None:
-    a, b = families([make_model("a", axis(0)), make_model("b", -axis(0))])
-    assert a != b
-
-
-# --- means
 
 
 def test_a_big_family_counts_once() -> None:

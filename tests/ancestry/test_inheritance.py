@@ -14,6 +14,7 @@ from provray.ancestry.inheritance import (
     OTHER,
     SAME,
     SAME_START,
+    Inheritance,
     condition,
     features,
     inheritance,
@@ -23,7 +24,6 @@ from provray.ancestry.inheritance import (
 )
 from provray.ancestry.null import Null, fit_null
 from provray.ancestry.scores import LOWER_HALF, Scores
-from tests.ancestry.rows import axis, make_model
 
 
 def _null(scale: float, origin: str = "shipped") -> Null:
@@ -55,6 +55,13 @@ TWIN = Scores(weights=0.9, biases=0.1, shared=0.0)
 STRANGER = Scores(weights=0.01, biases=-0.02, shared=0.0)
 
 
+def _shown(
+    scores: Scores, told: str, calibration: Calibration, nulls: dict[tuple[str, str], Null]
+) -> Inheritance | None:
+    (found,) = inheritance([scores], [told], calibration, nulls)
+    return found
+
+
 def test_only_what_was_measured_is_a_feature() -> None:
     profile = dict(zip(LOWER_HALF, (0.9, 0.4, 0.6, 0.8), strict=True))
     whole = features(Scores(0.1, 0.2, 0.3, profile))
@@ -84,15 +91,32 @@ def test_softplus_keeps_what_is_beyond_doubt_and_flattens_the_rest() -> None:
 
 
 def test_condition_is_the_architecture() -> None:
-    vit, other = make_model("a", axis(0), model_type="vit"), make_model("b", model_type="vit")
-    assert condition(vit, replace(vit, model="c")) == SAME
-    assert condition(vit, make_model("d", axis(1), model_type="resnet")) == OTHER
-    assert condition(vit, make_model("e", dna={"noise@1": axis(0)}, model_type="vit")) == SAME
-    assert condition(vit, other) == SAME  # nothing known of the other: nothing tells them apart
+    assert condition("vit", "vit") == SAME
+    assert condition("vit", "resnet") == OTHER
+    assert condition("vit", None) == SAME  # nothing known of the other: nothing tells them apart
+    assert condition(None, None) == OTHER
+
+
+def test_many_pairs_at_once_are_each_alone() -> None:
+    """Whoever else is compared: other features, other conditions, other nulls."""
+    profile = dict.fromkeys(LOWER_HALF, 0.5)
+    pairs = [
+        (CHILD, SAME),
+        (STRANGER, OTHER),
+        (Scores(), SAME),
+        (replace(TWIN, dna=profile), SAME),
+        (Scores(weights=0.999, shared=0.6), SAME),
+        (replace(CHILD, biases=None), OTHER),
+    ]
+    nulls = {("weights", OTHER): _null(0.1, origin="index"), ("biases", SAME): _null(0.2, "index")}
+    together = inheritance([s for s, _ in pairs], [told for _, told in pairs], MADE, nulls)
+    assert together == [_shown(s, told, MADE, nulls) for s, told in pairs]
+    assert [found is None for found in together] == [False, False, True, False, False, False]
+    assert inheritance([], [], MADE, nulls) == []
 
 
 def test_p_shares_is_the_least_p_value_times_how_many_there_are() -> None:
-    found = inheritance(CHILD, SAME, MADE, {})
+    found = _shown(CHILD, SAME, MADE, {})
     assert found is not None
     each = {
         "weights": NULLS["weights", SAME].p_value(0.98),
@@ -105,7 +129,7 @@ def test_p_shares_is_the_least_p_value_times_how_many_there_are() -> None:
 
 
 def test_log_odds_are_the_weighted_features() -> None:
-    found = inheritance(CHILD, SAME, MADE, {})
+    found = _shown(CHILD, SAME, MADE, {})
     assert found is not None
     expected = -0.5 * math.log(0.021) - 2 * math.log(0.051) + 3 * 0.3 - 6
     assert found.log_odds == pytest.approx(expected)
@@ -115,7 +139,7 @@ def test_log_odds_are_the_weighted_features() -> None:
 
 
 def test_a_common_start_shares_and_is_not_learned() -> None:
-    child, twin, stranger = (inheritance(s, SAME, MADE, {}) for s in (CHILD, TWIN, STRANGER))
+    child, twin, stranger = (_shown(s, SAME, MADE, {}) for s in (CHILD, TWIN, STRANGER))
     assert child is not None
     assert twin is not None
     assert stranger is not None
@@ -132,7 +156,7 @@ def test_the_shipped_calibration_tells_children_twins_and_strangers_apart() -> N
     for profile in (0.95, None):
         dna = {} if profile is None else dict.fromkeys(LOWER_HALF, profile)
         child, twin, stranger = (
-            inheritance(replace(s, dna=dna), SAME, shipped, {})
+            _shown(replace(s, dna=dna), SAME, shipped, {})
             for s in (replace(CHILD, weights=0.995, biases=0.99, shared=0.1), TWIN, STRANGER)
         )
         assert child is not None
@@ -147,23 +171,23 @@ def test_the_shipped_calibration_tells_children_twins_and_strangers_apart() -> N
 
 def test_the_indexs_own_null_goes_before_the_shipped_one() -> None:
     wide = _null(0.4, origin="index")
-    found = inheritance(CHILD, SAME, MADE, {("weights", SAME): wide, ("biases", OTHER): wide})
+    found = _shown(CHILD, SAME, MADE, {("weights", SAME): wide, ("biases", OTHER): wide})
     assert found is not None
     assert found.nulls["weights"].origin == "index"
-    assert found.p_values["weights"] == wide.p_value(0.98)
+    assert found.p_values["weights"] == pytest.approx(wide.p_value(0.98), rel=1e-12)
     assert found.nulls["biases"].origin == "shipped"  # that of another condition is not its own
 
 
 def test_nothing_measured_shows_nothing() -> None:
-    assert inheritance(Scores(), SAME, MADE, {}) is None
-    assert inheritance(Scores(dna={"noise@1": 0.9}), SAME, MADE, {}) is None
-    assert inheritance(CHILD, OTHER, MADE, {}) is None  # no null of this condition
+    assert _shown(Scores(), SAME, MADE, {}) is None
+    assert _shown(Scores(dna={"noise@1": 0.9}), SAME, MADE, {}) is None
+    assert _shown(CHILD, OTHER, MADE, {}) is None  # no null of this condition
 
 
 def test_without_biases_only_whole_tensors_show_what_was_learned() -> None:
     """Matrices alone cannot tell a child from a network of the same start."""
-    alike = inheritance(Scores(weights=0.999, shared=0.0), SAME, MADE, {})
-    frozen = inheritance(Scores(weights=0.999, shared=0.6), SAME, MADE, {})
+    alike = _shown(Scores(weights=0.999, shared=0.0), SAME, MADE, {})
+    frozen = _shown(Scores(weights=0.999, shared=0.6), SAME, MADE, {})
     assert alike is not None
     assert frozen is not None
     assert alike.p_shares < 1e-6

@@ -89,10 +89,12 @@ def test_it_is_the_rule_of_one_pair(
     )
     nulls, calibration = index_nulls(members, {}), shipped_calibration()
     pairs = [(i, j) for i in range(len(some)) for j in range(i + 1, len(some))]
-    shown = [
-        inheritance(compare(some[i], some[j], {}), condition(some[i], some[j]), calibration, nulls)
-        for i, j in pairs
-    ]
+    shown = inheritance(
+        [compare(some[i], some[j], {}) for i, j in pairs],
+        [condition(some[i].model_type, some[j].model_type) for i, j in pairs],
+        calibration,
+        nulls,
+    )
     q = adjusted([1.0 if s is None else s.p_shares for s in shown], len(pairs))
     kept = [n for n, value in enumerate(q) if value <= fdr]
     starts = adjusted([s.p_start for n in kept if (s := shown[n])], len(kept))

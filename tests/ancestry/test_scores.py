@@ -7,6 +7,7 @@ import pytest
 
 from provray.ancestry.cohort import Cohort
 from provray.ancestry.fingerprint import Fingerprint
+from provray.ancestry.lineup import line_up
 from provray.ancestry.scores import (
     BEHAVIOUR,
     LOWER_HALF,
@@ -92,8 +93,9 @@ def test_many_at_once_are_each_alone() -> None:
         make_model(n, _random(i), {"noise@1": _random(i + 30)}) for i, n in enumerate("abcd")
     )
     cohorts = {"dna-1": Cohort("dna-1", {"noise@1": 0.1 * _random(99)}, 16, "index")}
-    assert compare_all(ours, others, cohorts) == [compare(ours, o, cohorts) for o in others]
-    assert compare_all(ours, [], cohorts) == []
+    alone = [compare(ours, o, cohorts) for o in others]
+    assert compare_all(ours, line_up(others), cohorts) == alone
+    assert compare_all(ours, line_up([]), cohorts) == []
 
 
 def test_behaviour_is_centred_and_weights_are_not() -> None:

@@ -258,7 +258,7 @@ def test_the_rate_decides(indexed: Opened) -> None:
 def test_a_larger_index_asks_for_more(indexed: Opened) -> None:
     """Models that were not looked at count as tests too."""
     snapshot, suspect = indexed(BASE, SIBLING), SUSPECT.fingerprint()
-    others = snapshot.profiles(n.name for n in STRANGERS)
+    others = snapshot.gallery.line_up(n.name for n in STRANGERS)
     q = [
         [c.q_value for c in weigh(suspect, others, snapshot, shipped_calibration(), 0.05, tests)]
         for tests in (20, 60)

@@ -254,7 +254,7 @@ def _claims(
     rate: float,
 ) -> set[str]:
     names = snapshot.candidates(suspect, 40)
-    others = snapshot.profiles(n for n in names if n not in away)
+    others = snapshot.gallery.line_up(n for n in names if n not in away)
     tests = max(snapshot.models - len(away & snapshot.names), len(others), 1)
     found = weigh(suspect, others, snapshot, calibration, rate, tests)
     return {c.model for c in found if c.inherits}
