@@ -3,8 +3,10 @@
     python benchmarks/serve.py --out docs/results/serve-benchmark.json
 
 One run, one Ray cluster, one proxy: both applications have the same number of HTTP replicas. The constant is loaded
-before and after, and the ratio is to the mean of both. `known` asks about 200 indexed models, again and again, as a
-gate in a pipeline does; `new` asks about models that this version was not asked about before, each once.
+before and after, and the ratio is to the mean of both. Three loads: `known` asks about 200 indexed models, again and
+again, as a gate in a pipeline does; `popular` draws from all models as from a hub, the r-th with a probability in
+proportion to 1/r (Zipf; assumed, not measured), and begins with nothing remembered; `new` asks about models that this
+version was not asked about before, each once.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import argparse
 import json
 import os
 import platform
+import resource
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +44,8 @@ from provray.serve.run import SERVE_ENVIRONMENT, Listen, start
 from provray.serve.settings import ServiceSettings
 
 HOT = 200
+POPULAR = 50_000
+"""Questions that are drawn; more than are asked in the time."""
 SEARCHES = 100
 WARM_SECONDS = 5.0
 WARM_PASSES = 3
@@ -74,29 +80,52 @@ def _load(
 ) -> dict[str, Any]:
     script = Path(__file__).with_name("serve_load.py")
     command = [sys.executable, str(script), str(port), path, str(bodies), str(clients)]
+    before = compute()
     done = subprocess.run(
         [*command, str(seconds), *more], check=True, capture_output=True, text=True
     )
     found: dict[str, Any] = json.loads(done.stdout)
+    used = compute() - before
+    found["core milliseconds each"] = {
+        kind: round(spent / max(found["answered"], 1), 2) for kind, spent in sorted(used.items())
+    }
     print(path, more, json.dumps(found), file=sys.stderr)
+    return found
+
+
+def _processes() -> dict[Path, str]:
+    """This run's Serve processes, with their kind."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+        except OSError:
+            continue
+        if title.startswith(("ray::ServeReplica:", "ray::ProxyActor")):
+            kind = title.removeprefix("ray::").removeprefix("ServeReplica:")
+            found[entry] = kind.removeprefix("provray:").split(".")[0]
     return found
 
 
 def memory() -> dict[str, float]:
     """Resident megabytes of this run's Serve processes, by kind."""
     found: dict[str, float] = {}
-    for entry in Path("/proc").iterdir():
-        try:
-            title = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-            status = (entry / "status").read_text()
-        except (OSError, ValueError):
-            continue
-        if not title.startswith(("ray::ServeReplica:provray", "ray::ProxyActor")):
-            continue
-        kind = title.removeprefix("ray::").removeprefix("ServeReplica:provray:").split(".")[0]
-        resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    for entry, kind in _processes().items():
+        lines = (entry / "status").read_text().splitlines()
+        resident = next(line for line in lines if line.startswith("VmRSS"))
         found[kind] = round(found.get(kind, 0) + int(resident.split()[1]) / 1024, 1)
     return dict(sorted(found.items()))
+
+
+def compute() -> Counter[str]:
+    """Milliseconds of a core that these processes, and those of load that have ended, have used so far."""
+    tick = 1000 / os.sysconf("SC_CLK_TCK")
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = Counter({"load": 1000 * (ended.ru_utime + ended.ru_stime)})
+    for entry, kind in _processes().items():
+        used = (entry / "stat").read_text().rpartition(")")[2].split()[11:13]
+        found[kind] += tick * sum(map(int, used))
+    return found
 
 
 def _timed(ask: Callable[[], Any]) -> float:
@@ -134,6 +163,15 @@ def searches(snapshot: Snapshot, names: Sequence[str]) -> dict[str, float]:
     }
 
 
+def popular(names: Sequence[str]) -> list[str]:
+    """Names as often as hubs are asked for them: in proportion to 1 / rank, ranks drawn by chance."""
+    rng = np.random.default_rng(11)
+    weights = 1 / np.arange(1, len(names) + 1)
+    drawn = rng.choice(len(names), POPULAR, p=weights / weights.sum())
+    ranked = rng.permutation(len(names))
+    return [names[ranked[rank]] for rank in drawn]
+
+
 def measure(vectors: int, clients: int, seconds: float, replicas: int) -> dict[str, Any]:
     """Everything, as numbers for a report."""
     models = -(-vectors // serve_index.SEARCHED)
@@ -169,10 +207,13 @@ def measure(vectors: int, clients: int, seconds: float, replicas: int) -> dict[s
         try:
             start(settings, Listen(port=port))
             _run_constant(replicas)
-            hot, cold = folder / "hot", folder / "cold"
+            hot, cold, drawn = folder / "hot", folder / "cold", folder / "drawn"
             step = max(models // HOT, 1)
             hot.write_text("\n".join(json.dumps({"model": n}) for n in names[::step][:HOT]))
             cold.write_text("\n".join(json.dumps({"model": n, "top_k": 9}) for n in names))
+            drawn.write_text(
+                "\n".join(json.dumps({"model": n, "top_k": 8}) for n in popular(names))
+            )
             _load(port, "/constant", hot, clients, WARM_SECONDS)
             for _ in range(WARM_PASSES):
                 _load(port, "/v1/ancestry", hot, clients, WARM_LIMIT, "--once")
@@ -182,6 +223,7 @@ def measure(vectors: int, clients: int, seconds: float, replicas: int) -> dict[s
             known = _load(port, "/v1/ancestry", hot, clients, seconds)
             last = _load(port, "/constant", hot, clients, seconds)
             after = memory()
+            hub = _load(port, "/v1/ancestry", drawn, clients, seconds, "--once")
             new = _load(port, "/v1/ancestry", cold, clients, seconds, "--once")
             after_new = memory()
         finally:
@@ -202,8 +244,10 @@ def measure(vectors: int, clients: int, seconds: float, replicas: int) -> dict[s
         "constant, before": first,
         "constant, after": last,
         "known": known,
+        "popular": hub,
         "new": new,
         "ratio of known to constant": round(known[rate] / constant, 2),
+        "ratio of popular to constant": round(hub[rate] / constant, 2),
         "ratio of new to constant": round(new[rate] / constant, 3),
         "megabytes before": before,
         "megabytes after known": after,

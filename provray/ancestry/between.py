@@ -7,12 +7,15 @@ the two where that parent would be.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from provray.ancestry.kinship import COARSE, LEAST, ZEROS, Bools, Family, Floats
+
+Places = npt.NDArray[np.intp]
 
 _NOISE = 0.044
 """Standard deviation of an inner product of two differences of sketches, over both lengths: sqrt(2 / 1024)."""
@@ -37,20 +40,19 @@ class Between:
     weight: float
 
 
-def look_between(family: Family, child: int, parent: int, others: Bools) -> Between:
-    """Where `others` (a mask over members) hang around a child and a supposed parent."""
-    mask = others.copy()
-    mask[[child, parent]] = False
-    asked = np.nonzero(mask)[0]
-    if len(asked) > _ASKED:
-        near = family.distances[0][[child, parent]].min(0)[asked]
-        asked = asked[np.argsort(near, kind="stable")[:_ASKED]]
-    if not len(asked):
-        return Between(0.0, 0.0, 0.0)
-    hidden, side, weight = _by_tensors(family, child, parent, asked)
+def look_between(
+    family: Family, child: int, parents: Sequence[int], others: Bools
+) -> list[Between]:
+    """Where `others` (a mask over members) hang around a child and each of its supposed parents."""
+    pairs = np.array(parents, np.intp)
+    there = np.flatnonzero(others & (np.arange(family.size) != child))
+    if not len(there) or not len(pairs):
+        return [Between(0.0, 0.0, 0.0) for _ in parents]
+    asked, heard = _nearest(family, child, pairs, there)
+    hidden, side, weight = _by_tensors(family, child, pairs, asked)
     silent = weight == 0
     for metric in range(len(family.distances)):
-        found = _by_distance(family, metric, child, parent, asked)
+        found = _by_distance(family, metric, child, pairs, asked)
         hidden, side, weight = (
             np.where(silent, old + new, old)
             for old, new in zip((hidden, side, weight), found, strict=True)
@@ -58,24 +60,35 @@ def look_between(family: Family, child: int, parent: int, others: Bools) -> Betw
     # What hangs on the child must be able to descend from it; else it descends from what is missing.
     barred = (side < 0) & ~family.may_descend[asked, child]
     hidden = np.where(barred, np.abs(side), hidden)
-    total = float(weight.sum())
-    if total == 0:
-        return Between(0.0, 0.0, 0.0)
-    return Between(float(hidden.sum()) / (total + _PRIOR), float(side.sum()) / total, total)
+    hidden, side, weight = (np.where(heard, each, 0.0).sum(1) for each in (hidden, side, weight))
+    above = np.divide(side, weight, out=np.zeros_like(side), where=weight > 0)
+    told = zip((hidden / (weight + _PRIOR)).tolist(), above.tolist(), weight.tolist(), strict=True)
+    return [Between(*each) for each in told]
+
+
+def _nearest(family: Family, child: int, parents: Places, there: Places) -> tuple[Places, Bools]:
+    """The `_ASKED` of these members that are nearest to child or parent, a row for each parent, and which of them are
+    to be heard: not the parent itself."""
+    asked = np.broadcast_to(there, (len(parents), len(there)))
+    if len(there) > _ASKED:
+        squared = family.distances[0]
+        near = np.minimum(squared[child, there], squared[np.ix_(parents, there)])
+        near[there == parents[:, None]] = np.inf
+        asked = there[np.argsort(near, axis=1, kind="stable")[:, :_ASKED]]
+    return asked, asked != parents[:, None]
 
 
 def _by_tensors(
-    family: Family, child: int, parent: int, asked: npt.NDArray[np.intp]
+    family: Family, child: int, parents: Places, asked: Places
 ) -> tuple[Floats, Floats, Floats]:
     """By bit-identical tensors: what another has in common with one of the two and not with the other."""
     held = family.tensors[asked]
-    ours, theirs = family.tensors[child], family.tensors[parent]
-    with_child = np.clip(np.minimum(ours, held) - theirs, 0, None).sum(1)
-    with_parent = np.clip(np.minimum(theirs, held) - ours, 0, None).sum(1)
+    ours, theirs = family.tensors[child], family.tensors[parents][:, None]
+    with_child = np.maximum(np.minimum(ours, held) - theirs, 0).sum(2)
+    with_parent = np.maximum(np.minimum(theirs, held) - ours, 0).sum(2)
     # To be reached through one of the two it must share tensors with the other that all three hold.
-    through = (
-        np.where(with_child > 0, family.shared[parent, asked], family.shared[child, asked]) > 0
-    )
+    of_parent, of_child = family.shared[parents[:, None], asked], family.shared[child, asked]
+    through = np.where(with_child > 0, of_parent, of_child) > 0
     heard = ((with_child + with_parent > 0) & through).astype(np.float64)
     both = np.minimum(with_child, with_parent) / np.maximum(np.maximum(with_child, with_parent), 1)
     side = np.sign(with_parent - with_child) * heard
@@ -83,15 +96,12 @@ def _by_tensors(
 
 
 def _by_distance(
-    family: Family, metric: int, child: int, parent: int, asked: npt.NDArray[np.intp]
+    family: Family, metric: int, child: int, parents: Places, asked: Places
 ) -> tuple[Floats, Floats, Floats]:
-    """By squared distances, which add up along a tree."""
+    """By squared distances, which add up along a tree; nothing of a parent that lies where the child does."""
     squared = family.distances[metric]
-    apart = squared[child, parent]
-    if apart <= LEAST:
-        nothing = np.zeros(len(asked))
-        return nothing, nothing, nothing
-    to_child, to_parent = squared[child, asked], squared[parent, asked]
+    apart = squared[child, parents][:, None]
+    to_child, to_parent = squared[child, asked], squared[parents[:, None], asked]
     # how far from the parent, on the way to the child, the path to another branches off
     branch = (apart + to_parent - to_child) / 2
     at_parent = branch <= apart / 2
@@ -100,11 +110,13 @@ def _by_distance(
     shorter, longer = np.minimum(apart, arm), np.maximum(apart, arm)
     told = shorter > LEAST
     ratio = np.divide(longer, shorter, out=np.ones_like(longer), where=told)
-    weight = 1 / (1 + (_NOISE / _SURE) ** 2 * ratio)
+    weight = np.where(apart > LEAST, 1 / (1 + (_NOISE / _SURE) ** 2 * ratio), 0.0)
     if metric == 0:
         # Two models that lost alike lie nearer than their history says: pruning keeps the same large weights.
         for lost in (family.zeros > ZEROS, family.coarse > COARSE):
-            weight[lost[asked] & (lost[child] | lost[parent])] = 0.0
-    hidden = np.divide(gap, _GAP * shorter, out=np.zeros_like(gap), where=told).clip(0, 1)
+            if lost.any():
+                weight[lost[asked] & (lost[child] | lost[parents])[:, None]] = 0.0
+    hidden = np.divide(gap, _GAP * shorter, out=np.zeros_like(gap), where=told)
+    hidden = np.minimum(np.maximum(hidden, 0.0), 1.0)
     side = np.where(at_parent, 1.0, -1.0) * (1 - hidden)
     return hidden * weight, side * weight, weight

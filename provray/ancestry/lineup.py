@@ -70,7 +70,7 @@ class Lineup:
                 numbers = np.concatenate([m.numbers for m in held])
                 sketches = np.concatenate(
                     [m.vectors[:, m.layout.readouts.index(readout)] for m in held]
-                ).astype(np.float64)
+                )
                 near = np.triu(sketches @ sketches.T > _SAME_FAMILY, 1)
                 rows, columns = np.nonzero(near)
                 links.extend(zip(numbers[rows].tolist(), numbers[columns].tolist(), strict=True))

@@ -8,11 +8,13 @@ of them does not: what its own training changed is nearly orthogonal to what any
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 
 from provray.ancestry.kinship import LEAST, Family, Floats
+
+Places = npt.NDArray[np.intp]
 
 _ON_LINE = 0.15
 """Squared distance from the line through two parents, over that to the nearer one: a tree leaves at least a half."""
@@ -65,20 +67,25 @@ def find_merges(family: Family) -> list[Merge]:
 
 
 def _explanations(family: Family, squared: Floats, child: int) -> list[Merge]:
-    near = [
-        other for other in _nearest(family, squared, child) if _may_be_merged(family, child, other)
+    near = np.array(
+        [o for o in _nearest(family, squared, child) if _may_be_merged(family, child, o)], np.intp
+    )
+    first, second = np.triu_indices(len(near), 1)
+    a, b = near[first], near[second]
+    apart = squared[a, b] > LEAST
+    a, b = a[apart], b[apart]
+    if not len(a):
+        return []
+    residual = _beside_line(squared, child, a, b)
+    rest = np.flatnonzero(np.isnan(residual))
+    if len(rest):
+        base = _base(family, squared, child, a[rest], b[rest])
+        rest, base = rest[base >= 0], base[base >= 0]
+        residual[rest] = _beside_base(squared, child, a[rest], b[rest], base)
+    return [
+        Merge(child, (int(a[n]), int(b[n])), float(residual[n]))
+        for n in np.flatnonzero(~np.isnan(residual)).tolist()
     ]
-    found = []
-    for a, b in combinations(near, 2):
-        if squared[a, b] <= LEAST:
-            continue
-        residual = _beside_line(squared, child, a, b)
-        if residual is None:
-            base = _base(family, squared, child, a, b)
-            residual = None if base is None else _beside_base(squared, child, (a, b), base)
-        if residual is not None:
-            found.append(Merge(child, (a, b), residual))
-    return found
 
 
 def _nearest(family: Family, squared: Floats, child: int) -> list[int]:
@@ -97,56 +104,52 @@ def _may_be_merged(family: Family, child: int, parent: int) -> bool:
     return bool(foreign.sum(1).max() <= _IDENTICAL * family.counts[child])
 
 
-def _base(family: Family, squared: Floats, child: int, a: int, b: int) -> int | None:
+def _base(family: Family, squared: Floats, child: int, a: Places, b: Places) -> Places:
     """The relative that two parents' changes are measured from: the nearest to both that does not lie between them as
-    another merge would."""
-    inner = squared[a] + squared[b] - squared[a, b]
-    allowed = (inner > -_STRAIGHT * squared[a, b]) & (squared[a] > LEAST) & (squared[b] > LEAST)
+    another merge would; -1 for none. a, b: the parents of each pair."""
+    to_a, to_b, apart = squared[a], squared[b], squared[a, b][:, None]
+    allowed = (to_a + to_b - apart > -_STRAIGHT * apart) & (to_a > LEAST) & (to_b > LEAST)
     allowed &= family.may_descend[a] & family.may_descend[b] & (squared[child] > LEAST)
-    allowed[[child, a, b]] = False
-    if not allowed.any():
-        return None
-    return int(np.argmin(np.where(allowed, squared[a] + squared[b], np.inf)))
+    pair = np.arange(len(a))
+    allowed[pair, a] = allowed[pair, b] = allowed[pair, child] = False
+    nearest = np.where(allowed, to_a + to_b, np.inf).argmin(1)
+    return np.where(allowed.any(1), nearest, -1)
 
 
-def _beside_line(squared: Floats, child: int, a: int, b: int) -> float | None:
-    """How far the child lies beside the line from a to b, over its distance to the nearer; None if it is no merge."""
-    length = squared[a, b]
-    place = (squared[child, a] + length - squared[child, b]) / (2 * length)
-    if not _MIDDLE <= place <= 1 - _MIDDLE:
-        return None
-    beside = max(squared[child, a] - place**2 * length, 0.0)
-    residual = float(beside / min(squared[child, a], squared[child, b]))
-    return residual if residual <= _ON_LINE else None
+def _beside_line(squared: Floats, child: int, a: Places, b: Places) -> Floats:
+    """How far the child lies beside the line from a to b, over its distance to the nearer; NaN where it is no merge."""
+    length, to_a, to_b = squared[a, b], squared[child, a], squared[child, b]
+    place = (to_a + length - to_b) / (2 * length)
+    residual = np.maximum(to_a - place**2 * length, 0.0) / np.minimum(to_a, to_b)
+    merged = (place >= _MIDDLE) & (place <= 1 - _MIDDLE) & (residual <= _ON_LINE)
+    return np.where(merged, residual, np.nan)
 
 
-def _beside_base(squared: Floats, child: int, parents: tuple[int, int], base: int) -> float | None:
-    """Share of the child's changes from the base that its parents leave unexplained; None if it is no merge."""
-    a, b = parents
+def _beside_base(squared: Floats, child: int, a: Places, b: Places, base: Places) -> Floats:
+    """Share of the child's changes from the base that its parents leave unexplained; NaN where it is no merge."""
+    size, from_a, from_b = squared[child, base], squared[a, base], squared[b, base]
+    between = (from_a + from_b - squared[a, b]) / 2
+    common = between / np.sqrt(from_a * from_b)
     # base, parent, merged model and other parent in a row would be a line of descent just as well
-    if min(_off_the_way(squared, a, base, b), _off_the_way(squared, b, base, a)) < _BESIDE:
-        return None
-    if max(_off_the_way(squared, child, base, p) for p in parents) < _BESIDE:
-        return None  # where siblings part lies their parent, on the way between each two of them
-    size = squared[child, base]
-    own = np.array([squared[a, base], squared[b, base]])
-    between = (own.sum() - squared[a, b]) / 2
-    common = float(between / np.sqrt(own.prod()))
-    if abs(common) > _APART:
-        return None
-    towards = (size + own - squared[child, list(parents)]) / 2
-    shares = np.linalg.solve(np.array([[own[0], between], [between, own[1]]]), towards)
-    explained = float(shares @ towards / size)
-    alone = float((towards**2 / own).max() / size)
-    of_sibling = 2 * common**2 / (1 + common)
-    if shares.min() < _SHARE or shares.max() > _MOST or explained - alone < _ADDS:
-        return None
-    if explained < max(_EXPLAINED, of_sibling + _BEYOND):
-        return None
-    return 1 - explained
+    in_a_row = np.minimum(_off_the_way(squared, a, base, b), _off_the_way(squared, b, base, a))
+    # where siblings part lies their parent, on the way between each two of them
+    here = np.maximum(*(_off_the_way(squared, child, base, parent) for parent in (a, b)))
+    merged = (in_a_row >= _BESIDE) & (here >= _BESIDE) & (np.abs(common) <= _APART)
+    to_a, to_b = ((size + own - squared[child, p]) / 2 for own, p in ((from_a, a), (from_b, b)))
+    determinant = np.where(merged, from_a * from_b - between**2, 1.0)
+    share_a = (from_b * to_a - between * to_b) / determinant
+    share_b = (from_a * to_b - between * to_a) / determinant
+    explained = (share_a * to_a + share_b * to_b) / size
+    alone = np.maximum(to_a**2 / from_a, to_b**2 / from_b) / size
+    of_sibling = 2 * common**2 / np.where(merged, 1 + common, 1.0)
+    merged &= (np.minimum(share_a, share_b) >= _SHARE) & (np.maximum(share_a, share_b) <= _MOST)
+    merged &= explained - alone >= _ADDS
+    merged &= explained >= np.maximum(_EXPLAINED, of_sibling + _BEYOND)
+    return np.where(merged, 1 - explained, np.nan)
 
 
-def _off_the_way(squared: Floats, member: int, one: int, other: int) -> float:
+def _off_the_way(squared: Floats, member: Places | int, one: Places, other: Places) -> Floats:
     """How far a member lies from the way between two others: 0 on it, 1 at the end of it or beside it."""
-    detour = (squared[member, one] + squared[member, other] - squared[one, other]) / 2
-    return float(detour / min(squared[member, one], squared[member, other]))
+    to_one, to_other = squared[member, one], squared[member, other]
+    detour: Floats = (to_one + to_other - squared[one, other]) / 2 / np.minimum(to_one, to_other)
+    return detour

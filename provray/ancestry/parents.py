@@ -83,12 +83,14 @@ def _candidates(
     direction: Callable[[Fingerprint, Fingerprint], Direction],
 ) -> list[_Candidate]:
     found = []
-    for parent in tried:
-        if not family.may_descend[child, parent] or _yields(family, child, parent):
-            continue
-        if parent in shadows and not _own_tensors(family, child, parent, shadows[parent]):
-            continue
-        around = look_between(family, child, parent, others)
+    asked = [
+        parent
+        for parent in tried
+        if family.may_descend[child, parent]
+        and not _yields(family, child, parent)
+        and (parent not in shadows or _own_tensors(family, child, parent, shadows[parent]))
+    ]
+    for parent, around in zip(asked, look_between(family, child, asked, others), strict=True):
         if around.hidden > _HIDDEN:
             continue
         said = direction(members[child], members[parent])

@@ -11,10 +11,11 @@ from ray.serve import Application
 from ray.serve.config import BackpressureConfig
 from ray.serve.schema import LoggingConfig
 
+from provray.serve.batches import BATCH
 from provray.serve.fingerprinting import Fingerprints
 from provray.serve.front import Front
 from provray.serve.metrics import FOLDER_VARIABLE
-from provray.serve.search import BATCH, Search
+from provray.serve.search import Search
 from provray.serve.settings import ServiceSettings
 from provray.serve.watch import Watch
 

@@ -1,53 +1,71 @@
-"""Questions that arrive while others are worked on are answered together, by one thread.
+"""Questions that arrive while others are worked on are answered together.
 
-A search passes over the whole index, for one question or for many; and threads that compute in turns answer nothing
-sooner than one thread after the other, and everything later.
+A search passes over the whole index, for one question or for many, and so does a call to another process cost the same
+for both. Whoever comes alone waits for nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 A = TypeVar("A")
 R = TypeVar("R")
+BATCH = 16
+"""Questions that are answered together at most: more would hardly cost less each, and all wait for the last."""
 
 
 class Batches(Generic[A, R]):
-    """answer: one result for each of the things asked, in order, called in a thread; what it raises, all who asked get.
-    most: asked together at once."""
+    """answer: one result for each of the things asked, in order; what it raises, all who asked get. most: asked
+    together, at most; at_once: batches that are out at the same time, at most."""
 
-    def __init__(self, answer: Callable[[Sequence[A]], Sequence[R]], most: int) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Sequence[A]], Awaitable[Sequence[R]]],
+        most: int,
+        at_once: int = 1,
+    ) -> None:
         self._answer = answer
         self._most = most
+        self._at_once = at_once
         self._waiting: list[tuple[A, asyncio.Future[R]]] = []
-        self._working: asyncio.Task[None] | None = None
+        self._workers: set[asyncio.Task[None]] = set()
+        self._busy = 0
 
     async def ask(self, asked: A) -> R:
         """The result for one thing, asked together with whatever else waits when its turn comes."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, future))
-        if self._working is None or self._working.done():
-            self._working = asyncio.create_task(self._work())
+        if self._busy < self._at_once:
+            self._busy += 1
+            worker = asyncio.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
         return await future
 
     async def _work(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            # Who has gone away needs no answer.
-            batch = [(asked, future) for asked, future in batch if not future.done()]
-            if not batch:
-                continue
-            try:
-                results = await asyncio.to_thread(self._answer, [asked for asked, _ in batch])
-            except BaseException as error:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                if not isinstance(error, Exception):
-                    raise
-                continue
-            for (_, future), result in zip(batch, results, strict=True):
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                await self._together(batch)
+        finally:
+            self._busy -= 1
+
+    async def _together(self, batch: Sequence[tuple[A, asyncio.Future[R]]]) -> None:
+        # Who has gone away needs no answer.
+        batch = [(asked, future) for asked, future in batch if not future.done()]
+        if not batch:
+            return
+        try:
+            results = await self._answer([asked for asked, _ in batch])
+        except BaseException as error:
+            for _, future in batch:
                 if not future.done():
-                    future.set_result(result)
+                    future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(result)

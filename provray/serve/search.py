@@ -11,7 +11,7 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from provray.index.row import Row
-from provray.serve.batches import Batches
+from provray.serve.batches import BATCH, Batches
 from provray.serve.calls import call
 from provray.serve.family import Way
 from provray.serve.held import Held, open_held
@@ -21,9 +21,6 @@ from provray.serve.reply import Reply, refusal
 from provray.serve.settings import ServiceSettings
 from provray.serve.version_gauges import ServedVersion
 from provray.serve.versions import Versions
-
-BATCH = 16
-"""Questions that are answered together at most: more would hardly cost less each, and all wait for the last."""
 
 log = logging.getLogger("ray.serve")
 
@@ -53,6 +50,10 @@ class Search:
             return await self._from(question.as_of, lambda held: held.answers([question])[0])
         return current.known(question) or await self._batches.ask(question)
 
+    async def answers(self, questions: Sequence[Question]) -> list[Reply]:
+        """The `answer` to each."""
+        return await asyncio.gather(*(self.answer(question) for question in questions))
+
     async def answer_rows(self, as_of: int, rows: Sequence[Row], top_k: int, fdr: float) -> Reply:
         """The answer for a suspect that was fingerprinted now."""
         return await self._from(as_of, lambda held: held.answer_rows(rows, top_k, fdr))
@@ -77,8 +78,9 @@ class Search:
         """See `Held.facts`."""
         return await self._from(as_of, lambda held: held.facts())
 
-    def _answers(self, questions: Sequence[Question]) -> list[Reply]:
-        return self._versions.current.answers(questions)
+    async def _answers(self, questions: Sequence[Question]) -> list[Reply]:
+        # One thread: threads that compute in turns answer nothing sooner, and everything later.
+        return await asyncio.to_thread(lambda: self._versions.current.answers(questions))
 
     async def _from(self, as_of: int | None, ask: Callable[[Held], Reply]) -> Reply:
         self._follow()

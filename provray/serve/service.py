@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from provray.index.row import Row
 from provray.serve.allowed import AllowList, is_reference
+from provray.serve.batches import BATCH, Batches
 from provray.serve.desk import Desk
 from provray.serve.jobs import Asked, JobStore, new_question
 from provray.serve.metrics import Metrics
@@ -41,6 +42,9 @@ class Service:
         self._replicas = replicas
         self._allowed = AllowList(settings.allow)
         self._remembered: Remembered[tuple[str, int, float]] = Remembered(_REMEMBERED_BYTES)
+        self._together: Batches[Question, Reply] = Batches(
+            self._answers, BATCH, settings.search_replicas
+        )
         self.jobs = JobStore(settings.state_folder / "jobs")
         self._desk = Desk(
             self.jobs,
@@ -109,7 +113,12 @@ class Service:
             self._remembered.clear()
 
     async def _ask(self, question: Question, caller: str, wait: float) -> Reply:
-        reply: Reply = await self._replicas.search("answer", question)
+        # An older version may have to be opened first: nobody else should wait for that.
+        reply: Reply = await (
+            self._together.ask(question)
+            if question.as_of is None
+            else self._replicas.search("answer", question)
+        )
         if "not indexed" not in reply.told:
             return reply
         assert question.model is not None
@@ -132,6 +141,10 @@ class Service:
             caller,
         )
         return await self._desk.submit(asked, wait)
+
+    async def _answers(self, questions: Sequence[Question]) -> Sequence[Reply]:
+        replies: Sequence[Reply] = await self._replicas.search("answers", questions)
+        return replies
 
     async def _judge(self, rows: Sequence[Row], asked: Asked) -> Reply:
         reply: Reply = await self._replicas.search(

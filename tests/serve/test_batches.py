@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Sequence
 
 import pytest
@@ -16,11 +15,11 @@ class Doubling:
 
     def __init__(self) -> None:
         self.together: list[list[int]] = []
-        self.go = threading.Event()
+        self.go = asyncio.Event()
 
-    def __call__(self, asked: Sequence[int]) -> list[int]:
+    async def __call__(self, asked: Sequence[int]) -> list[int]:
         self.together.append(list(asked))
-        assert self.go.wait(10)
+        await asyncio.wait_for(self.go.wait(), 10)
         if 13 in asked:
             raise ValueError("thirteen")
         return [2 * number for number in asked]
@@ -76,3 +75,33 @@ def test_who_gave_up_is_not_worked_for() -> None:
 
     assert asyncio.run(run()) == 8
     assert doubling.together == [[1], [3]]
+
+
+def test_several_batches_are_out_at_once_and_no_more() -> None:
+    doubling = Doubling()
+
+    async def run() -> list[int]:
+        batches = Batches(doubling, 2, at_once=2)
+        asked = [asyncio.create_task(batches.ask(number)) for number in range(5)]
+        while len(doubling.together) < 2:
+            await asyncio.sleep(0.01)
+        late = [asyncio.create_task(batches.ask(number)) for number in (5, 6)]
+        await asyncio.sleep(0.05)
+        assert doubling.together == [[0, 1], [2, 3]]
+        doubling.go.set()
+        return await asyncio.gather(*asked, *late)
+
+    assert asyncio.run(run()) == [2 * number for number in range(7)]
+    assert doubling.together == [[0, 1], [2, 3], [4, 5], [6]]
+
+
+def test_who_comes_later_is_answered_though_all_had_finished() -> None:
+    doubling = Doubling()
+    doubling.go.set()
+
+    async def run() -> list[int]:
+        batches = Batches(doubling, 2, at_once=2)
+        return [await batches.ask(number) for number in range(12)]
+
+    assert asyncio.run(run()) == [2 * number for number in range(12)]
+    assert doubling.together == [[number] for number in range(12)]
