@@ -36,7 +36,8 @@ _NOTHING = 1e-3
 """A log ratio of behaviour below which two models do the same."""
 _LAYER = re.compile(r"(?<=\.)\d+(?=\.)|^\d+(?=\.)")
 Marks = tuple[TensorMark, TensorMark]
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+Bodies = Mapping[str, TensorMark]
+"""`body_marks` of a model."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def compare(suspect: Fingerprint, other: Fingerprint) -> Comparison:
     if ours is None or theirs is None:
         raise ValueError("direction needs the weights of both models: index them first")
     require_same(ours.space, theirs.space, what=f"{suspect.model} and {other.model}")
-    body = _shared(ours, theirs)
+    body = _shared(suspect.body_marks, other.body_marks)
     matrices = [(a, b) for a, b in body if len(a.shape) >= 2]
     lines = [(a, b) for a, b in body if len(a.shape) == 1]
     apart = _apart(ours, theirs)
@@ -68,7 +69,7 @@ def compare(suspect: Fingerprint, other: Fingerprint) -> Comparison:
     marks = {
         "zeros": _zeros(matrices, lines, apart, words),
         "lattice": _lattice(matrices, lines, apart, words),
-        "layers": _layers(ours, theirs, words),
+        "layers": _layers(suspect.body_marks, other.body_marks, words),
     }
     change = _change(body, ours, theirs)
     if not change or any(marks.values()):
@@ -82,19 +83,12 @@ def compare(suspect: Fingerprint, other: Fingerprint) -> Comparison:
     return Comparison(marks, change, cues, words)
 
 
-def _body(row: Row) -> dict[str, TensorMark]:
-    """Learned tensors below the head, by name, sorted: sums must not depend on the order of the models."""
-    kept = (m for m in row.tensors if not is_head(m.name) and not m.name.endswith(_STATISTICS))
-    return {mark.name: mark for mark in sorted(kept, key=lambda mark: mark.name)}
-
-
-def _shared(ours: Row, theirs: Row) -> list[Marks]:
+def _shared(ours: Bodies, theirs: Bodies) -> list[Marks]:
     """Body tensors of one name and shape."""
-    known = _body(theirs)
     return [
-        (mark, known[name])
-        for name, mark in _body(ours).items()
-        if name in known and known[name].shape == mark.shape
+        (mark, theirs[name])
+        for name, mark in ours.items()
+        if name in theirs and theirs[name].shape == mark.shape
     ]
 
 
@@ -183,12 +177,14 @@ def _edited(matrices: list[Marks], lines: list[Marks], apart: float) -> bool:
     return apart >= (rounding if abs(_finer(matrices)) >= _LATTICE else pruning) / 2
 
 
-def _layers(ours: Row, theirs: Row, words: dict[str, str]) -> int:
+def _layers(ours: Bodies, theirs: Bodies, words: dict[str, str]) -> int:
     """Whether one has fewer layers of the same make, most of them bit for bit layers of the other."""
-    a, b = (list(_body(row).values()) for row in (ours, theirs))
+    a, b = list(ours.values()), list(theirs.values())
     more = len(b) - len(a)
+    if not more:
+        return 0
     makes = [{(_LAYER.sub("*", m.name), m.shape) for m in row} for row in (a, b)]
-    if not more or makes[0] != makes[1]:
+    if makes[0] != makes[1]:
         return 0
     fewer, all_of_them = ({m.digest for m in row} for row in ((a, b) if more > 0 else (b, a)))
     if 2 * len(fewer & all_of_them) <= len(fewer) or all_of_them <= fewer:

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from provray.ancestry.candidate import Candidate
 from provray.ancestry.fingerprint import Fingerprint
-from provray.ancestry.kinship import telling_digests
 from provray.ancestry.snapshot import Snapshot
 from provray.ancestry.verdict import Answer, Examined, conclude, copies, examine, nearest
 from provray.index.row import Row
@@ -95,7 +94,7 @@ class Everyone:
             "contradictions": [c.text for c in answer.contradictions],
             "warnings": list(answer.warnings),
             "pairs": [pair for c in seen.candidates if (pair := _pair(c, self._fdr))],
-            "digests": [int(digest, 16) for digest in telling_digests(suspect)],
+            "digests": [int(digest, 16) for digest in suspect.telling_digests],
         }
 
     def _examined(self, suspect: Fingerprint, near: Sequence[str]) -> Examined:

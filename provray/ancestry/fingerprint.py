@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from provray.ancestry.shared_tensors import Content, body_size, learned_contents
+from provray.ancestry.shared_tensors import (
+    Content,
+    body_marks,
+    body_size,
+    learned_contents,
+    telling_digests,
+)
+from provray.fingerprints.weights import TensorMark
 from provray.index.row import Row
 
 
@@ -41,6 +48,16 @@ class Fingerprint:
     def contents(self) -> Counter[Content]:
         """What its tensors hold; see `learned_contents`."""
         return Counter() if self.weights is None else learned_contents(self.weights)
+
+    @cached_property
+    def telling_digests(self) -> Counter[str]:
+        """Digests of its tensors; see `shared_tensors.telling_digests`."""
+        return Counter() if self.weights is None else telling_digests(self.weights)
+
+    @cached_property
+    def body_marks(self) -> dict[str, TensorMark]:
+        """Its learned tensors below the head; see `shared_tensors.body_marks`."""
+        return {} if self.weights is None else body_marks(self.weights)
 
     @cached_property
     def body_size(self) -> int:

@@ -64,7 +64,7 @@ def common_digests(fingerprints: Sequence[Fingerprint], families: Sequence[int])
     held: dict[str, int] = {}
     common = set()
     for fingerprint, family in zip(fingerprints, families, strict=True):
-        for digest in telling_digests(fingerprint):
+        for digest in fingerprint.telling_digests:
             if held.setdefault(digest, family) != family:
                 common.add(digest)
     return frozenset(common)
@@ -79,7 +79,7 @@ def measure_family(members: Sequence[Fingerprint], ignored: frozenset[str] = fro
         if member.weights is None:
             raise ValueError(f"{member.model} has no weights fingerprint: it belongs to no family")
     counts = [
-        Counter({d: n for d, n in telling_digests(m).items() if d not in ignored}) for m in members
+        Counter({d: n for d, n in m.telling_digests.items() if d not in ignored}) for m in members
     ]
     holders = Counter(digest for count in counts for digest in count)
     columns = {d: i for i, d in enumerate(sorted(d for d, n in holders.items() if n > 1))}
@@ -100,20 +100,6 @@ def measure_family(members: Sequence[Fingerprint], ignored: frozenset[str] = fro
         coarse=_mean_of_held(coarse),
         may_descend=_keeps(zeros, ZEROS) & _keeps(coarse, _LESS),
         heads=np.array([[a == b for b in heads] for a in heads], bool),
-    )
-
-
-def telling_digests(fingerprint: Fingerprint) -> Counter[str]:
-    """Digests that tell something: counters, and values of one size (a start), are equal by chance. The two biases of a
-    classifier of two classes are of one size although they were learned."""
-    if fingerprint.weights is None:
-        return Counter()
-    return Counter(
-        mark.digest
-        for mark in fingerprint.weights.tensors
-        if (count := int(np.prod(mark.shape))) >= 2
-        and mark.rms > 0
-        and (count == 2 or abs(mark.kurtosis - 1) > 1e-6)
     )
 
 

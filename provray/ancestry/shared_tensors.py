@@ -11,17 +11,18 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from provray.fingerprints.weights import TensorMark, is_body
+from provray.fingerprints.weights import TensorMark, is_body, is_head
 from provray.index.row import Row
 
 _MIN_VALUES = 8
 _CONSTANT = 1.0001
 """Kurtosis about zero of a tensor whose values all have one size: a start, not something learned."""
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 Content = tuple[int, float, float]
 
@@ -29,6 +30,24 @@ Content = tuple[int, float, float]
 def learned_contents(row: Row) -> Counter[Content]:
     """How many tensors of each content a model's body holds: (number of values, root mean square, kurtosis)."""
     return Counter(content for mark in row.tensors if (content := _content(mark)) is not None)
+
+
+def telling_digests(row: Row) -> Counter[str]:
+    """Digests that tell something: counters, and values of one size (a start), are equal by chance. The two biases of a
+    classifier of two classes are of one size although they were learned."""
+    return Counter(
+        mark.digest
+        for mark in row.tensors
+        if (count := math.prod(mark.shape)) >= 2
+        and mark.rms > 0
+        and (count == 2 or abs(mark.kurtosis - 1) > 1e-6)
+    )
+
+
+def body_marks(row: Row) -> dict[str, TensorMark]:
+    """Learned tensors below the head, by name, sorted: sums must not depend on the order of the models."""
+    kept = (m for m in row.tensors if not is_head(m.name) and not m.name.endswith(_STATISTICS))
+    return {mark.name: mark for mark in sorted(kept, key=lambda mark: mark.name)}
 
 
 def body_size(contents: Counter[Content]) -> int:
@@ -51,12 +70,9 @@ def shared_values(
     return sum(content[0] * min(ours[content], theirs[content]) for content in common) / smaller
 
 
-_of_body = lru_cache(maxsize=65536)(is_body)
-
-
 def _content(mark: TensorMark) -> Content | None:
     count = math.prod(mark.shape)
-    if count < _MIN_VALUES or mark.kurtosis <= _CONSTANT or not _of_body(mark.name):
+    if count < _MIN_VALUES or mark.kurtosis <= _CONSTANT or not is_body(mark.name):
         return None
     return count, float(np.float32(mark.rms)), float(np.float32(mark.kurtosis))
 

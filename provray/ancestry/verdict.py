@@ -16,7 +16,7 @@ from typing import Literal
 from provray.ancestry.calibration import Calibration, shipped_calibration
 from provray.ancestry.candidate import SHARES, STOLEN, Candidate, Evidence
 from provray.ancestry.contradictions import Contradiction, contradictions
-from provray.ancestry.direction import direction
+from provray.ancestry.direction import Direction, direction
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.inheritance import condition, inheritance
 from provray.ancestry.lineage import DirectionOf
@@ -135,6 +135,7 @@ def conclude(
     """The second half of `judge`: the answer for what was examined, with the same arguments."""
     suspect, candidates = seen.suspect, list(seen.candidates)
     calibration = calibration or shipped_calibration()
+    direction_of = _once(direction_of)
     relatives = [c for c in candidates if c.inherits][:RELATIVES]
     kin = {f.model: f for f in snapshot.profiles(c.model for c in relatives)}
     resemblance = None
@@ -145,20 +146,32 @@ def conclude(
         verdict, candidates = _by_behaviour(candidates, resemblance, fdr)
     ancestors = [c for c in candidates if c.axis]
 
-    def explained(some: Iterable[Candidate]) -> tuple[Candidate, ...]:
-        return tuple(_explained(candidate, fdr, seen.tests) for candidate in some)
-
+    told = (*ancestors[:top_k], *candidates[:top_k])
+    explained = {c.model: _explained(c, fdr, seen.tests) for c in told}
     return Answer(
         verdict,
         verdict_words(verdict, ancestors, [c for c in candidates if c.relation]),
         axis_words(candidates, resemblance, fdr),
-        explained(ancestors[:top_k]),
-        explained(candidates[:top_k]),
+        tuple(explained[c.model] for c in ancestors[:top_k]),
+        tuple(explained[c.model] for c in candidates[:top_k]),
         resemblance,
         fdr,
         _contradictions(suspect, verdict, ancestors, kin, snapshot),
         warnings_of(suspect, snapshot, calibration),
     )
+
+
+def _once(direction_of: DirectionOf) -> DirectionOf:
+    """The same, asked once of each pair."""
+    known: dict[tuple[str, str], Direction] = {}
+
+    def ask(suspect: Fingerprint, other: Fingerprint) -> Direction:
+        pair = suspect.model, other.model
+        if pair not in known:
+            known[pair] = direction_of(suspect, other)
+        return known[pair]
+
+    return ask
 
 
 def nearest(

@@ -19,6 +19,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -191,11 +192,13 @@ def is_learned(tensor: TensorSource) -> bool:
     return not _BUFFERS.fullmatch(tensor.name) and is_body(normalised_name(tensor.name))
 
 
+@lru_cache(maxsize=65536)
 def is_body(name: str) -> bool:
     """Whether a normalised tensor name belongs to the learned body: no head, no table or statistic of the library's."""
     return not (_BUFFERS.fullmatch(name) or _STATISTICS.fullmatch(name) or is_head(name))
 
 
+@lru_cache(maxsize=65536)
 def is_head(name: str) -> bool:
     """Whether a normalised tensor name belongs to an output head."""
     return _HEADS.fullmatch(name) is not None

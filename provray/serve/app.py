@@ -11,7 +11,6 @@ from ray.serve import Application
 from ray.serve.config import BackpressureConfig
 from ray.serve.schema import LoggingConfig
 
-from provray.serve.batches import BATCH
 from provray.serve.fingerprinting import Fingerprints
 from provray.serve.front import Front
 from provray.serve.metrics import FOLDER_VARIABLE
@@ -21,7 +20,7 @@ from provray.serve.watch import Watch
 
 FRONT_ONGOING = 100
 FRONT_QUEUED = 200
-SEARCH_ONGOING = 4 * BATCH
+SEARCH_ONGOING = 64
 SEARCH_QUEUED = 200
 """What waits at each front replica for a search replica to have room."""
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 A = TypeVar("A")
 R = TypeVar("R")
-BATCH = 16
+BATCH = 32
 """Questions that are answered together at most: more would hardly cost less each, and all wait for the last."""
 
 

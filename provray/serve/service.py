@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -43,7 +44,7 @@ class Service:
         self._allowed = AllowList(settings.allow)
         self._remembered: Remembered[tuple[str, int, float]] = Remembered(_REMEMBERED_BYTES)
         self._together: Batches[Question, Reply] = Batches(
-            self._answers, BATCH, settings.search_replicas
+            self._answers, BATCH, math.ceil(settings.search_replicas / settings.front_replicas)
         )
         self.jobs = JobStore(settings.state_folder / "jobs")
         self._desk = Desk(
