@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from provray.crawl.fingerprinter import CHECKED_PROBES, Fingerprinter
+from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.settings import Compute
 from provray.fingerprints.gif import GifState, gradient_fields
 from provray.fingerprints.quadrature import gauss_legendre
@@ -147,8 +147,7 @@ def _time_per_model(name: str, folder: Path, repeats: int) -> dict[str, Any]:
 
 def _probe(fingerprinter: Fingerprinter, model: Any, ref: Any, shards: Any) -> None:
     part = fingerprinter.begin(model, ref, shards)
-    for shard in shards:
-        fingerprinter.add(part, model, shard)
+    fingerprinter.add(part, model, shards)
     fingerprinter.finish(part)
 
 
@@ -158,27 +157,30 @@ def _bare_loop(fingerprinter: Fingerprinter, model: Any, shards: Any) -> None:
     nodes = torch.tensor(gauss_legendre(gif.steps)[0], dtype=torch.float32)
     activation = model.activation_bytes(model.prepare(shards[0].probes[:1]))
     budget = max(fingerprinter.compute.batch_bytes // activation, 1)
-    for shard in shards:
-        for some in _cut(shard.probes, budget):
+    rows = max(budget // 2, 1)
+    for stratum in dict.fromkeys(shard.stratum for shard in shards):
+        probes = [p for shard in shards if shard.stratum == stratum for p in shard.probes]
+        asked = gif.probes if stratum == gif.stratum else 0
+        for some in _cut(probes, budget):
             inputs = model.prepare(some)
             with torch.no_grad():
                 _plain_outputs(model, model.endpoints(inputs)[1], inputs)
-        if shard.stratum != gif.stratum:
-            continue
-        wanted = shard.probes[: max(gif.probes - shard.start, 0)]
-        rows = max(budget // 2, 1)
-        groups = [wanted[:CHECKED_PROBES], wanted[CHECKED_PROBES:]]
-        for some in itertools.chain(*(_cut(group, rows // gif.steps) for group in groups)):
-            inputs = model.prepare(some)
-            x0, x = model.endpoints(inputs)
-            per_pass = max(rows // len(some), 1)
-            for part in nodes.split(per_pass):
-                alpha = part.view(1, -1, *((1,) * (x.dim() - 1)))
-                path = (x0.unsqueeze(1) + alpha * (x - x0).unsqueeze(1)).flatten(0, 1)
-                path.requires_grad_()
-                values = _plain_outputs(model, path, inputs)
-                for i, value in enumerate(values):
-                    torch.autograd.grad(value.sum(), path, retain_graph=i + 1 < len(values))
+            size = max(rows // gif.steps, 1)
+            wanted = min(asked, len(some))
+            for start in range(0, wanted, size):
+                _bare_gradients(model, inputs[start : min(start + size, wanted)], nodes, rows)
+            asked -= wanted
+
+
+def _bare_gradients(model: Any, inputs: Any, nodes: torch.Tensor, rows: int) -> None:
+    x0, x = model.endpoints(inputs)
+    for part in nodes.split(max(rows // len(inputs), 1)):
+        alpha = part.view(1, -1, *((1,) * (x.dim() - 1)))
+        path = (x0.unsqueeze(1) + alpha * (x - x0).unsqueeze(1)).flatten(0, 1)
+        path.requires_grad_()
+        values = _plain_outputs(model, path, inputs)
+        for i, value in enumerate(values):
+            torch.autograd.grad(value.sum(), path, retain_graph=i + 1 < len(values))
 
 
 def _plain_outputs(model: Any, x: torch.Tensor, inputs: Any) -> list[torch.Tensor]:

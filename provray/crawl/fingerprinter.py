@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from provray.fingerprints.space import Space, behaviour_space, weights_space
 from provray.fingerprints.weights import READOUTS as WEIGHTS_READOUTS
 from provray.fingerprints.weights import TensorSource, fingerprint_weights
 from provray.index.row import Row
-from provray.models.adapter import ProbedModel
+from provray.models.adapter import Inputs, ProbedModel
 from provray.models.checkpoint import Checkpoint, Limits, iter_tensor, open_checkpoint
 from provray.models.config import SUPPORTED, architecture, read_config
 from provray.models.errors import ModelError
@@ -34,8 +34,8 @@ from provray.models.load import load_model
 from provray.probes import Probe, Shard
 from provray.sources import ModelRef
 
-CHECKED_PROBES = 4
-"""Probes of each GiF shard whose completeness error is measured."""
+CHECKED_PROBES = 8
+"""Probes of GiF, the first ones, whose completeness error is measured."""
 
 
 @dataclass
@@ -123,8 +123,7 @@ class Fingerprinter:
         """Load the model and ask it these probes. Raises ModelError if it cannot be loaded or run."""
         model = self.load(ref)
         part = self.begin(model, ref, shards, stages)
-        for shard in shards:
-            self.add(part, model, shard)
+        self.add(part, model, shards)
         return part
 
     def begin(
@@ -148,60 +147,71 @@ class Fingerprinter:
             activation_bytes=model.activation_bytes(model.prepare(shards[0].probes[:1])),
         )
 
-    def add(self, part: BehaviourPart, model: ProbedModel, shard: Shard) -> None:
-        """Add one shard of probes to a part."""
+    def add(self, part: BehaviourPart, model: ProbedModel, shards: Sequence[Shard]) -> None:
+        """Add these probes to a part. Batches are as large as memory allows, and each is prepared once for both stages:
+        a small model's time is its calls."""
+        for stratum in dict.fromkeys(shard.stratum for shard in shards):
+            own = sorted((s for s in shards if s.stratum == stratum), key=lambda s: s.start)
+            self._add_stratum(part, model, own)
+
+    def _add_stratum(
+        self, part: BehaviourPart, model: ProbedModel, shards: Sequence[Shard]
+    ) -> None:
+        """Add shards of one stratum, in order."""
+        every = [probe for shard in shards for probe in shard.probes]
+        asked = "gif" in part.stages and shards[0].stratum == self.settings.gif.stratum
+        fields = _before(self.settings.gif.probes, shards) if asked else 0
+        checked = _before(CHECKED_PROBES, shards)
+        readouts = len(every) if "dna" in part.stages else 0
         budget = max(self.compute.batch_bytes // max(part.activation_bytes, 1), 1)
-        started = time.perf_counter()
-        tops: dict[str, int] = {}
-        if "dna" in part.stages:
-            tops = self._add_dna(part, model, shard, budget)
-        between = time.perf_counter()
-        part.dna_seconds += between - started
-        if "gif" in part.stages and shard.stratum == self.settings.gif.stratum:
-            wanted = shard.probes[: max(self.settings.gif.probes - shard.start, 0)]
-            self._add_gif(part, model, wanted, budget, tops)
-        part.gif_seconds += time.perf_counter() - between
+        for batch in _cut(max(readouts, fields), budget):
+            started = time.perf_counter()
+            probes = every[batch]
+            inputs = model.prepare(probes)
+            top = self._add_dna(part, model, probes, inputs) if readouts else None
+            between = time.perf_counter()
+            part.dna_seconds += between - started
+            wanted = probes[: max(fields - batch.start, 0)]
+            self._add_gif(part, model, wanted, inputs, budget, checked - batch.start, top)
+            part.gif_seconds += time.perf_counter() - between
 
     def _add_dna(
-        self, part: BehaviourPart, model: ProbedModel, shard: Shard, budget: int
-    ) -> dict[str, int]:
-        """Readouts of a shard, `budget` probes at a time. Returns each probe's top class where they tell it."""
-        tops: dict[str, int] = {}
-        for probes in _batches(shard.probes, budget):
-            with self._autocast():
-                out = model.readouts(model.prepare(probes))
-            ids = [p.id for p in probes]
-            part.dna.add(shard.stratum, ids, out.hidden, out.probabilities)
-            # Rounded to bfloat16, two classes may be equal.
-            if out.probabilities is not None and self.compute.dtype == "float32":
-                tops.update(zip(ids, out.probabilities.argmax(dim=1).tolist(), strict=True))
-        return tops
+        self, part: BehaviourPart, model: ProbedModel, probes: Sequence[Probe], inputs: Inputs
+    ) -> torch.Tensor | None:
+        """Readouts of a batch. Returns each probe's top class where they tell it."""
+        with self._autocast():
+            out = model.readouts(inputs)
+        ids = [p.id for p in probes]
+        part.dna.add(probes[0].stratum, ids, out.hidden, out.probabilities)
+        # Rounded to bfloat16, two classes may be equal.
+        return out.top if self.compute.dtype == "float32" else None
 
     def _add_gif(
         self,
         part: BehaviourPart,
         model: ProbedModel,
         wanted: Sequence[Probe],
+        inputs: Inputs,
         budget: int,
-        tops: Mapping[str, int],
+        checked: int,
+        top: torch.Tensor | None,
     ) -> None:
-        """Fields of these probes, always in float32: bfloat16 gradients turn a field by up to .03 in cosine."""
+        """Fields of the first probes of a batch, always in float32: bfloat16 gradients turn a field by up to .03 in
+        cosine. checked: for how many of them completeness is measured; top: the top class of each, where it is known.
+        """
         gif = self.settings.gif
         # Kept for the backward pass, activations live twice as long as in a forward pass.
         rows = max(budget // 2, 1)
-        for check, some in ((True, wanted[:CHECKED_PROBES]), (False, wanted[CHECKED_PROBES:])):
-            for probes in _batches(some, rows // gif.steps):
-                ids = [p.id for p in probes]
-                known = [tops[i] for i in ids if i in tops]
-                fields = gradient_fields(
-                    model,
-                    model.prepare(probes),
-                    gif,
-                    rows=rows,
-                    check=check,
-                    top=torch.tensor(known, device=self.compute.device) if known else None,
-                )
-                part.gif.add(ids, fields)
+        for some in _cut(len(wanted), rows // gif.steps):
+            fields = gradient_fields(
+                model,
+                inputs[some],
+                gif,
+                rows=rows,
+                checked=max(min(checked, some.stop) - some.start, 0),
+                top=None if top is None else top[some],
+            )
+            part.gif.add([p.id for p in wanted[some]], fields)
 
     def finish(self, part: BehaviourPart) -> list[Row]:
         """The rows of all the probes a model was asked: DNA, and GiF if any of them were of its stratum."""
@@ -323,7 +333,13 @@ def _tensor_sources(checkpoint: Checkpoint, sample: int) -> Iterator[TensorSourc
         yield TensorSource(entry.name, entry.dtype, entry.shape, blocks)
 
 
-def _batches(probes: Sequence[Probe], size: int) -> Iterator[Sequence[Probe]]:
-    size = max(1, min(size, len(probes)))
-    for start in range(0, len(probes), size):
-        yield probes[start : start + size]
+def _before(number: int, shards: Sequence[Shard]) -> int:
+    """How many probes of these shards are among the first `number` of their stratum."""
+    return sum(min(max(number - shard.start, 0), len(shard.probes)) for shard in shards)
+
+
+def _cut(count: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size`, and at least one, that cover `count` items."""
+    size = max(size, 1)
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))

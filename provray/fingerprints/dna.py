@@ -8,11 +8,12 @@ needs no shared width, head or architecture: the cosine of two such matrices is 
 
     z_k = (r_k'HF)·(s_k'HF) = r_k'K s_k,   k = 1..m,   E[z·z'] = m <K, K'>,
 
-and (RF, SF, ΣF, ΣR, ΣS, N) adds over shards of probes.
+and (RF, SF, ΣF, ΣR, ΣS, N) adds over shards of probes: one product of the signs with the readouts side by side.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -31,6 +32,7 @@ _ROUNDING = 1e-12
 """Share of a readout's squares below which its spread over probes is float32 rounding (eps² is 1.4e-14)."""
 
 
+@lru_cache(maxsize=64)
 def depth_name(depth: float) -> str:
     """`0`, `1/6`, `1/3` ...: a relative depth as people write it."""
     return str(Fraction(depth).limit_denominator(64))
@@ -43,29 +45,48 @@ def readout_names(settings: DnaSettings) -> tuple[str, ...]:
 
 
 @dataclass
-class _Projection:
-    """Additive state of one readout on one stratum: RF over SF (2m×d), ΣF (d), Σ|f|²."""
+class _Stratum:
+    """Additive state of one stratum, of all its readouts side by side.
 
-    projected: torch.Tensor
-    total: torch.Tensor
-    squares: float
+    sums: [R; S; 1] times [F, 1], (2m+1)×(d+1): RF over SF over ΣF, and in the last column ΣR over ΣS over N.
+    squares: Σf² of each column of F. widths: columns of each layer. places: each readout's layer; in a shallow model
+    some share one.
+    """
 
-    def merge(self, other: _Projection) -> None:
-        if self.projected.shape != other.projected.shape:
-            raise ValueError(
-                f"cannot merge readouts of widths {self.projected.shape[1]} and {other.projected.shape[1]}"
-            )
-        self.projected = self.projected + other.projected
-        self.total = self.total + other.total
-        self.squares += other.squares
+    sums: torch.Tensor
+    squares: torch.Tensor
+    widths: tuple[int, ...]
+    places: dict[str, int]
 
+    def require_widths(self, widths: tuple[int, ...]) -> None:
+        """Raises ValueError for readouts of another shape than these."""
+        if self.widths != widths:
+            raise ValueError(f"cannot merge readouts of widths {self.widths} and {widths}")
 
-@dataclass
-class _Signs:
-    """Additive state of one stratum: ΣR over ΣS (2m), N."""
+    def merge(self, other: _Stratum) -> None:
+        self.require_widths(other.widths)
+        self.sums = self.sums + other.sums
+        self.squares = self.squares + other.squares
 
-    total: torch.Tensor
-    count: int
+    def finish(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """z of each readout, and its scales (see `DnaFingerprint`)."""
+        sums, squares = self.sums.cpu().numpy(), self.squares.cpu().numpy()
+        total, count = sums[-1, :-1], sums[-1, -1]
+        # In place where it can be: a large model's readouts are wide.
+        centred = np.outer(sums[:-1, -1], total / count)
+        np.subtract(sums[:-1, :-1], centred, out=centred)
+        m = len(centred) // 2
+        products = np.multiply(centred[:m], centred[m:], out=centred[:m])
+        starts = np.cumsum((0, *self.widths[:-1]))
+        z = np.add.reduceat(products, starts, axis=1).T
+        squares = np.add.reduceat(squares, starts)
+        trace = np.maximum(squares - np.add.reduceat(total * total, starts) / count, 0)
+        # Where the model does not react, what is left is rounding, which must not become a direction.
+        dead = trace <= _ROUNDING * squares
+        z[dead], trace[dead] = 0, 0
+        scales = np.stack([np.linalg.norm(z, axis=1) / np.sqrt(m), trace], axis=1) / count
+        layers = list(self.places.values())
+        return z[layers], scales[layers]
 
 
 @dataclass(frozen=True)
@@ -84,12 +105,11 @@ class DnaState:
     """Mergeable DNA sketch: add shards in any order and on any machine, merge, then `finish`."""
 
     settings: DnaSettings
-    projections: dict[str, _Projection] = field(default_factory=dict)
-    strata: dict[str, _Signs] = field(default_factory=dict)
+    strata: dict[str, _Stratum] = field(default_factory=dict)
 
     def signs(self, ids: Sequence[str]) -> torch.Tensor:
         """Random signs of these probes, r over s. Shape (2m, n), float64."""
-        return _signs(tuple(ids), self.settings.dimensions)[0]
+        return _signs(tuple(ids), self.settings.dimensions)[:-1]
 
     def add(
         self,
@@ -102,88 +122,57 @@ class DnaState:
 
         hidden: pooled states from embedding output to last layer, each (n, d). probabilities: (n, k) or None.
         """
-        random_signs, total = _signs(tuple(ids), self.settings.dimensions)
         last = len(hidden) - 1
-        places = {depth_name(d): int(d * last + 0.5) for d in self.settings.depths}
-        device = hidden[0].device
-        random_signs = random_signs.to(device)
-        layers = sorted(set(places.values()))
+        chosen = {depth_name(d): int(d * last + 0.5) for d in self.settings.depths}
+        layers = sorted(set(chosen.values()))
+        places = {place: layers.index(layer) for place, layer in chosen.items()}
         features = [hidden[layer] for layer in layers]
         if probabilities is not None:
+            places[PROBABILITIES] = len(features)
             features.append(probabilities)
-        done = _project(random_signs, features)
-        for place, layer in places.items():
-            self._add(f"{stratum}@{place}", done[layers.index(layer)])
-        if probabilities is not None:
-            self._add(f"{stratum}@{PROBABILITIES}", done[-1])
+        # Side by side in one product: a small model's readouts cost less than as many calls.
+        wide = torch.cat([*features, features[0].new_ones(len(ids), 1)], dim=1).double()
+        signs = _signs(tuple(ids), self.settings.dimensions).to(wide.device)
+        squares = wide[:, :-1].square().sum(dim=0)
+        widths = tuple(f.shape[1] for f in features)
         known = self.strata.get(stratum)
-        self.strata[stratum] = _Signs(
-            total if known is None else known.total + total,
-            len(ids) + (known.count if known else 0),
-        )
-
-    def _add(self, name: str, projection: _Projection) -> None:
-        known = self.projections.get(name)
         if known is None:
-            # Places of a shallow model share a layer; each readout needs a state of its own.
-            self.projections[name] = _Projection(
-                projection.projected, projection.total, projection.squares
-            )
+            self.strata[stratum] = _Stratum(signs @ wide, squares, widths, places)
         else:
-            known.merge(projection)
+            known.require_widths(widths)
+            known.sums.addmm_(signs, wide)
+            known.squares += squares
 
     def merge(self, other: DnaState) -> None:
         """Add the state of other probes of the same model."""
         if self.settings != other.settings:
             raise ValueError("cannot merge DNA states of different settings")
-        for name, projection in other.projections.items():
-            self._add(name, projection)
         for stratum, theirs in other.strata.items():
-            ours = self.strata.get(stratum)
-            self.strata[stratum] = (
-                theirs
-                if ours is None
-                else _Signs(ours.total + theirs.total, ours.count + theirs.count)
-            )
+            if stratum in self.strata:
+                self.strata[stratum].merge(theirs)
+            else:
+                self.strata[stratum] = copy.deepcopy(theirs)
 
     def finish(self) -> DnaFingerprint:
         """The fingerprint of all probes added so far. Raises ValueError if there are none."""
-        names = tuple(n for n in readout_names(self.settings) if n in self.projections)
-        if not names:
+        if not self.strata:
             raise ValueError("a DNA state without probes has no fingerprint")
-        m = self.settings.dimensions
-        vectors, scales = [], []
-        for name in names:
-            state, stratum = self.projections[name], self.strata[name.split("@")[0]]
-            total = state.total.cpu()
-            centred = state.projected.cpu() - torch.outer(stratum.total, total) / stratum.count
-            z = (centred[:m] * centred[m:]).sum(dim=1).numpy()
-            trace = max(state.squares - float(total @ total) / stratum.count, 0.0)
-            if trace <= _ROUNDING * state.squares:
-                # The model does not react: what is left is rounding, which must not become a direction.
-                z, trace = np.zeros(m), 0.0
-            vectors.append(z)
-            scales.append(
-                (float(np.linalg.norm(z)) / np.sqrt(m) / stratum.count, trace / stratum.count)
-            )
-        return DnaFingerprint(names, unit(np.stack(vectors)).astype(np.float32), np.array(scales))
+        present = [stratum for stratum in STRATA if stratum in self.strata]
+        done = [self.strata[stratum].finish() for stratum in present]
+        return DnaFingerprint(
+            tuple(
+                f"{stratum}@{place}" for stratum in present for place in self.strata[stratum].places
+            ),
+            unit(np.concatenate([z for z, _ in done])).astype(np.float32),
+            np.concatenate([scales for _, scales in done]),
+        )
 
 
-@lru_cache(maxsize=512)
-def _signs(ids: tuple[str, ...], m: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Signs of these probes (2m, n) and their sums (2m,). A worker asks every model the same probes."""
+@lru_cache(maxsize=128)
+def _signs(ids: tuple[str, ...], m: int) -> torch.Tensor:
+    """[R; S; 1] of these probes, (2m+1, n), float64. A worker asks every model the same probes."""
     columns = [
-        np.concatenate([signs(key_of("dna-r", i), m), signs(key_of("dna-s", i), m)]) for i in ids
+        np.concatenate([signs(key_of("dna-r", i), m), signs(key_of("dna-s", i), m), [1]])
+        for i in ids
     ]
-    matrix = torch.from_numpy(np.stack(columns, axis=1).astype(np.float64))
-    return matrix, matrix.sum(dim=1)
-
-
-def _project(random_signs: torch.Tensor, features: Sequence[torch.Tensor]) -> list[_Projection]:
-    """The state of each readout, side by side in one product: a small model's readouts cost less than as many calls."""
-    widths = [f.shape[1] for f in features]
-    wide = torch.cat([f.double() for f in features], dim=1)
-    parts = (random_signs @ wide).split(widths, dim=1)
-    totals = wide.sum(dim=0).split(widths)
-    squares = [float(part.sum()) for part in (wide * wide).sum(dim=0).cpu().split(widths)]
-    return [_Projection(*state) for state in zip(parts, totals, squares, strict=True)]
+    return torch.from_numpy(np.stack(columns, axis=1).astype(np.float64))

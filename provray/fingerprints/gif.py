@@ -25,7 +25,7 @@ import torch
 from provray.fingerprints.quadrature import gauss_legendre
 from provray.fingerprints.seeds import key_of
 from provray.fingerprints.settings import GifSettings
-from provray.fingerprints.sketch import F64, count_sketch, unit
+from provray.fingerprints.sketch import F64, count_sketch_sum, unit
 
 TOP_LOGIT = "top_logit"
 FEATURE_NORM = "feature_norm"
@@ -33,7 +33,7 @@ SCALARS = (FEATURE_NORM, TOP_LOGIT)
 
 
 class Differentiable(Protocol):
-    """What GiF needs of a model. `inputs` is the model's own prepared batch of B probes."""
+    """What GiF needs of a model. `inputs` is the model's own prepared batch of B probes; a slice of it is a batch."""
 
     positions: int
 
@@ -52,7 +52,7 @@ class Differentiable(Protocol):
         ...
 
     def attribute(self, g: torch.Tensor, inputs: Any) -> torch.Tensor:
-        """The field on the common positions, (B, positions); keeps the sum."""
+        """Fields (B*J, ...), rows as of `scalars`, on the common positions, (B*J, positions); keeps each sum."""
         ...
 
 
@@ -71,44 +71,39 @@ def gradient_fields(
     settings: GifSettings,
     *,
     rows: int,
-    check: bool = False,
+    checked: int = 0,
     top: torch.Tensor | None = None,
 ) -> Fields:
     """Fields of one prepared batch of B probes, with one forward pass for both scalars at each point.
 
-    rows: points that go through the model together, which bounds memory; at least one per probe. check: also
-    evaluate F at both ends of the paths for the completeness error. top: each probe's own top class (B,), where it is
-    known; else the model is asked.
+    rows: points that go through the model together, which bounds memory; at least one per probe. checked: of how many
+    probes, the first ones, F is also evaluated at both ends of the path for the completeness error. top: each probe's
+    own top class (B,), where it is known; else the model is asked.
     """
     x0, x = model.endpoints(inputs)
     top = model.top_class(inputs) if top is None else top
     span = x - x0
     nodes, weights = gauss_legendre(settings.steps)
-    ends = _ends(model, inputs, x0, x, top) if check else {}
-    per_pass = max(rows // x.shape[0], 1)
-    per_point = settings.steps // settings.points
-    parts: dict[str, torch.Tensor] = {}
+    # Row k holds what each node adds to the field at point k: its weight, if the path has come by it.
+    reach = np.repeat(np.tri(settings.points), settings.steps // settings.points, axis=1) * weights
+    shares = torch.tensor(reach, dtype=x.dtype, device=x.device)
+    per_pass = max(rows // len(x), 1)
+    cumulative: dict[str, torch.Tensor] = {}
     for start in range(0, settings.steps, per_pass):
-        stop = min(start + per_pass, settings.steps)
-        for name, gradients in _gradients(model, inputs, x0, span, top, nodes[start:stop]).items():
-            if name not in parts:
-                parts[name] = x.new_zeros(x.shape[0], settings.points, *x.shape[1:])
-            for j in range(start, stop):
-                parts[name][:, j // per_point] += float(weights[j]) * gradients[:, j - start]
-    fields, completeness = {}, {}
-    for name, part in parts.items():
-        cumulative = part.cumsum(dim=1)
-        kept = [
-            model.attribute(span * cumulative[:, k], inputs).float().cpu().numpy()
-            for k in range(settings.points)
-        ]
-        fields[name] = np.stack(kept, axis=1)
-        if name in ends:
-            at_x0, at_x = ends[name]
-            reached = (span * cumulative[:, -1]).flatten(1).double().sum(dim=1)
-            scale = torch.maximum((at_x - at_x0).abs(), 1e-3 * at_x.abs()).clamp_min(1e-12)
-            completeness[name] = ((reached - (at_x - at_x0)).abs() / scale).cpu().numpy()
-    return Fields(fields, completeness)
+        part = slice(start, start + per_pass)
+        for name, gradients in _gradients(model, inputs, x0, span, top, nodes[part]).items():
+            added = (shares[:, part] @ gradients.flatten(2)).view(len(x), -1, *x.shape[1:])
+            cumulative[name] = cumulative[name] + added if name in cumulative else added
+    fields = span.unsqueeze(1) * torch.cat(list(cumulative.values()), dim=1)
+    placed = model.attribute(fields.flatten(0, 1), inputs).float().cpu().numpy()
+    by_scalar = np.split(placed.reshape(*fields.shape[:2], -1), len(cumulative), axis=1)
+    completeness = {}
+    if checked:
+        ends = fields[:checked, settings.points - 1 :: settings.points]
+        reached = ends.flatten(2).double().sum(dim=2)
+        errors = _errors(model, inputs[:checked], top, reached)
+        completeness = dict(zip(cumulative, errors, strict=True))
+    return Fields(dict(zip(cumulative, by_scalar, strict=True)), completeness)
 
 
 def _gradients(
@@ -133,17 +128,20 @@ def _gradients(
     return gradients
 
 
-def _ends(
-    model: Differentiable, inputs: Any, x0: torch.Tensor, x: torch.Tensor, top: torch.Tensor | None
-) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """F at the baseline and at the probe, for each scalar that the model has."""
+def _errors(
+    model: Differentiable, inputs: Any, top: torch.Tensor | None, reached: torch.Tensor
+) -> list[npt.NDArray[np.float64]]:
+    """Completeness errors of these probes for each scalar that the model has. reached: Σg, (B, scalars)."""
+    ends = torch.stack(model.endpoints(inputs), dim=1).flatten(0, 1)
     with torch.no_grad():
-        low, high = model.scalars(x0, inputs, top), model.scalars(x, inputs, top)
-    return {
-        name: (a.double(), b.double())
-        for name, a, b in zip(SCALARS, low, high, strict=True)
-        if a is not None and b is not None
-    }
+        values = model.scalars(ends, inputs, None if top is None else top[: len(reached)])
+    errors = []
+    for value, sums in zip((v for v in values if v is not None), reached.T, strict=True):
+        at_x0, at_x = value.double().view(-1, 2).T
+        change = at_x - at_x0
+        scale = torch.maximum(change.abs(), 1e-3 * at_x.abs()).clamp_min(1e-12)
+        errors.append(((sums - change).abs() / scale).cpu().numpy())
+    return errors
 
 
 @dataclass(frozen=True)
@@ -167,12 +165,11 @@ class GifState:
     def add(self, ids: Sequence[str], fields: Fields) -> None:
         """Add the fields of these probes."""
         m = self.settings.dimensions
+        keys = [key_of("gif", probe) for probe in ids]
         for name, values in fields.by_scalar.items():
-            sketch = self.sketches.setdefault(name, np.zeros(m))
-            directions = unit(values)
-            for probe, field_of_probe in zip(ids, directions, strict=True):
-                flat = field_of_probe.ravel()
-                sketch += count_sketch(flat, key_of("gif", probe), m)
+            directions = unit(values).reshape(len(values), -1)
+            added = count_sketch_sum(directions, keys, m)
+            self.sketches[name] = self.sketches[name] + added if name in self.sketches else added
         for name, errors in fields.completeness.items():
             self.errors.setdefault(name, []).extend(float(e) for e in errors)
 

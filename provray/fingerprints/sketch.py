@@ -7,6 +7,7 @@ of at most |x||y| * sqrt(2 / m). The sketch is linear, so sketches of parts add 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -24,7 +25,28 @@ def count_sketch(
 
     values: shape (n,). Returns shape (dimensions,), float64; `dimensions` is a power of two.
     """
-    buckets, sign = _places(key, values.size, start, dimensions)
+    places = _places(key, values.size, start, dimensions)
+    return _binned(values, *places, dimensions)
+
+
+def count_sketch_sum(values: npt.NDArray[np.floating], keys: Sequence[int], dimensions: int) -> F64:
+    """Sum of the count-sketches of n vectors, each with a hash stream of its own, in one pass.
+
+    values: shape (n, size). Returns shape (dimensions,). Raises ValueError unless there are n keys.
+    """
+    if len(values) != len(keys):
+        raise ValueError(f"{len(values)} vectors need as many keys, got {len(keys)}")
+    places = zip(*(_places(key, values.shape[1], 0, dimensions) for key in keys), strict=True)
+    buckets, sign = (np.concatenate(part) for part in places)
+    return _binned(values.ravel(), buckets, sign, dimensions)
+
+
+def _binned(
+    values: npt.NDArray[np.floating],
+    buckets: npt.NDArray[np.int64],
+    sign: F64,
+    dimensions: int,
+) -> F64:
     sketch: F64 = np.bincount(buckets, weights=values * sign, minlength=dimensions).astype(
         np.float64
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,17 +27,23 @@ class Readouts:
     """What a model computes for a batch of B probes, on its device, as float32.
 
     hidden: L+1 tensors B×d (d may differ), embedding output first and last layer last, each pooled
-    over positions. probabilities: B×k output distribution, or None without a head.
+    over positions. probabilities: B×k output distribution, or None without a head. top: B, index
+    of the largest logit, as of `top_class`: no column of `probabilities` where one logit became two
+    of them or many were folded.
     """
 
     hidden: list[torch.Tensor]
     probabilities: torch.Tensor | None
+    top: torch.Tensor | None
 
 
 class Inputs(Protocol):
     """A batch of probes as one model takes it, on its device; only that model looks inside."""
 
     def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice) -> Inputs:
+        """Some of the probes, as if they had been prepared alone."""
 
 
 class ProbedModel(Protocol):
@@ -83,8 +90,8 @@ class ProbedModel(Protocol):
         """(B,) index of the largest logit of each probe, or None without a head."""
 
     def attribute(self, g: torch.Tensor, inputs: Inputs) -> torch.Tensor:
-        """B×P float32: attributions in the input space moved to the common one; a probe's sum is
-        kept.
+        """(B·J)×P float32: attributions in the input space, rows as of `scalars`, moved to the common
+        one; each row's sum is kept.
         """
 
 
@@ -139,7 +146,7 @@ def count_activations(module: torch.nn.Module, forward: Callable[[], object]) ->
         if isinstance(output, torch.Tensor):
             total += output.numel() * output.element_size()
 
-    leaves = [part for part in module.modules() if not any(True for _ in part.children())]
+    leaves = [part for part in module.modules() if not part._modules]
     hooks = [leaf.register_forward_hook(count) for leaf in leaves]
     try:
         forward()
@@ -173,6 +180,10 @@ def all_hidden(states: Sequence[torch.Tensor], last: torch.Tensor) -> list[torch
 
 def require_finite(hidden: Sequence[torch.Tensor], probabilities: torch.Tensor | None) -> None:
     """Raise BrokenModel if a readout holds NaN or infinite values."""
+    every = [*hidden] if probabilities is None else [*hidden, probabilities]
+    # One number tells that all is well. Whose fault it is, or that only the sum is too large, costs a look at each.
+    if math.isfinite(torch.cat(every, dim=1).sum()):
+        return
     for depth, state in enumerate(hidden):
         if not torch.isfinite(state).all():
             raise BrokenModel(f"the model computes NaN or infinite values at hidden state {depth}")

@@ -44,6 +44,16 @@ class TextInputs:
     def __len__(self) -> int:
         return int(self.mask.shape[0])
 
+    def __getitem__(self, rows: slice) -> TextInputs:
+        longest = int(self.last[rows].max()) + 1
+        return TextInputs(
+            self.embeddings[rows, :longest],
+            self.mask[rows, :longest],
+            self.fixed[rows, :longest],
+            self.words[rows, :longest],
+            self.last[rows],
+        )
+
 
 class TextModel:
     """A transformers text model that answers probes (see `ProbedModel`).
@@ -141,9 +151,11 @@ class TextModel:
         batch = cast(TextInputs, inputs)
         output, last = self._forward(batch.embeddings, batch, 1, states=True)
         hidden = [_pool(state, batch.mask) for state in all_hidden(output.hidden_states, last)]
-        probabilities = distribution(self._logits(output, last, batch.last)) if self.head else None
+        logits = self._logits(output, last, batch.last) if self.head else None
+        probabilities = None if logits is None else distribution(logits)
         require_finite(hidden, probabilities)
-        return Readouts(hidden, probabilities)
+        top = None if logits is None else logits.float().argmax(dim=1)
+        return Readouts(hidden, probabilities, top)
 
     def endpoints(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Start of the path (special tokens already in place) and embeddings, each B×T×D."""
@@ -188,8 +200,9 @@ class TextModel:
     def attribute(self, g: torch.Tensor, inputs: Inputs) -> torch.Tensor:
         """Sum over embedding dimensions, then over the tokens of each of the first 32 words."""
         batch = cast(TextInputs, inputs)
-        words = g.new_zeros((len(batch), TEXT_WORDS + 1), dtype=torch.float32)
-        words.scatter_add_(1, batch.words, g.float().sum(dim=2))
+        words = g.new_zeros((len(g), TEXT_WORDS + 1), dtype=torch.float32)
+        index = batch.words.repeat_interleave(path_steps(g, len(batch)), dim=0)
+        words.scatter_add_(1, index, g.float().sum(dim=2))
         return words[:, :TEXT_WORDS]
 
     def _encode(self, text: str) -> tuple[list[int], list[bool], list[int]]:

@@ -33,6 +33,9 @@ class ImageInputs:
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
 
+    def __getitem__(self, rows: slice) -> ImageInputs:
+        return ImageInputs(self.pixels[rows])
+
 
 class VisionModel:
     """A transformers image model that answers probes (see `ProbedModel`).
@@ -86,7 +89,8 @@ class VisionModel:
         hidden = [_pool(state).float() for state in all_hidden(output.hidden_states, last)]
         probabilities = distribution(output.logits) if self.head else None
         require_finite(hidden, probabilities)
-        return Readouts(hidden, probabilities)
+        top = output.logits.float().argmax(dim=1) if self.head else None
+        return Readouts(hidden, probabilities, top)
 
     def endpoints(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Zeros and the normalised pixels, each B×C×H×W."""

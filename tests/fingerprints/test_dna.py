@@ -308,7 +308,7 @@ def test_what_cannot_be_merged_is_an_error() -> None:
     narrow, wide = DnaState(SMALL), DnaState(SMALL)
     narrow.add("noise", _ids(4), [torch.ones(4, 3)] * 2, None)
     wide.add("noise", _ids(4, "q"), [torch.ones(4, 5)] * 2, None)
-    with pytest.raises(ValueError, match="3 and 5"):
+    with pytest.raises(ValueError, match=r"\(3, 3\) and \(5, 5\)"):
         narrow.merge(wide)
     with pytest.raises(ValueError, match="without probes"):
         DnaState(SMALL).finish()

@@ -79,9 +79,9 @@ def _fields(
     settings: GifSettings,
     *,
     rows: int = 1000,
-    check: bool = False,
+    checked: int = 0,
 ) -> Fields:
-    return gradient_fields(model, inputs, settings, rows=rows, check=check)
+    return gradient_fields(model, inputs, settings, rows=rows, checked=checked)
 
 
 # --- fields
@@ -91,7 +91,7 @@ def _fields(
 def test_field_of_a_linear_model_is_exact_at_every_point(steps: int, points: int) -> None:
     weight, norm = _linear(1)
     inputs = _inputs(5)
-    fields = _fields(Analytic(norm), inputs, _settings(steps, points), check=True)
+    fields = _fields(Analytic(norm), inputs, _settings(steps, points), checked=len(inputs))
     _, weights = gauss_legendre(steps)
     reached = weights.reshape(points, -1).sum(axis=1).cumsum()
     whole = ((inputs - 0.25) * weight).sum(dim=1).numpy()
@@ -117,7 +117,7 @@ def test_field_of_a_quadratic_model_is_the_known_integral() -> None:
     middle = (((x0 + inputs).flatten(1) / 2) @ a).view_as(inputs)
     expected = ((inputs - x0) * middle).sum(dim=1).numpy()
     for steps in (1, 2, 8):
-        fields = _fields(Analytic(norm), inputs, _settings(steps, 1), check=True)
+        fields = _fields(Analytic(norm), inputs, _settings(steps, 1), checked=len(inputs))
         np.testing.assert_allclose(
             fields.by_scalar["feature_norm"][:, 0], expected, rtol=1e-4, atol=1e-5
         )
@@ -128,11 +128,11 @@ def test_field_of_a_quadratic_model_is_the_known_integral() -> None:
 def test_a_polynomial_needs_half_its_degree_in_steps_and_no_more(degree: int, enough: int) -> None:
     inputs = _inputs(4, 3).abs() + 1
     model = Analytic(_power(degree))
-    exact = _fields(model, inputs, _settings(enough, 1), check=True)
+    exact = _fields(model, inputs, _settings(enough, 1), checked=len(inputs))
     assert exact.completeness["feature_norm"].max() < 1e-9
     expected = (inputs**degree - 0.25**degree).sum(dim=1).numpy()
     np.testing.assert_allclose(exact.by_scalar["feature_norm"][:, 0], expected, rtol=1e-5)
-    short = _fields(model, inputs, _settings(enough - 1, 1), check=True)
+    short = _fields(model, inputs, _settings(enough - 1, 1), checked=len(inputs))
     assert short.completeness["feature_norm"].min() > 1e-6
 
 
@@ -141,7 +141,7 @@ def test_completeness_error_is_the_relative_gap_that_a_kink_leaves() -> None:
         return torch.relu(x - 0.6).flatten(1).sum(dim=1) + 2.0
 
     inputs = _inputs(8, 4)
-    fields = _fields(Analytic(norm), inputs, _settings(), check=True)
+    fields = _fields(Analytic(norm), inputs, _settings(), checked=len(inputs))
     change = norm(inputs) - norm(torch.full_like(inputs, 0.25))
     reached = fields.by_scalar["feature_norm"][:, -1].sum(axis=1)
     expected = np.abs(reached - change.numpy()) / change.abs().numpy()
@@ -149,9 +149,14 @@ def test_completeness_error_is_the_relative_gap_that_a_kink_leaves() -> None:
     assert fields.completeness["feature_norm"].max() > 1e-3
 
 
-def test_completeness_is_measured_only_when_asked() -> None:
-    _, norm = _linear(5)
-    assert _fields(Analytic(norm), _inputs(2), _settings()).completeness == {}
+def test_completeness_is_measured_of_as_many_probes_as_asked() -> None:
+    inputs, model = _inputs(5), Analytic(_power(8), lambda x: torch.sin(x).sum(dim=2))
+    assert _fields(model, inputs, _settings()).completeness == {}
+    every = _fields(model, inputs, _settings(2, 1), checked=5).completeness
+    some = _fields(model, inputs, _settings(2, 1), checked=2).completeness
+    assert set(some) == {"feature_norm", "top_logit"}
+    for name, errors in some.items():
+        np.testing.assert_allclose(errors, every[name][:2], rtol=1e-6)
 
 
 def test_top_logit_follows_each_probes_own_class() -> None:
@@ -162,7 +167,7 @@ def test_top_logit_follows_each_probes_own_class() -> None:
 
     _, norm = _linear(7)
     inputs = _inputs(12)
-    fields = _fields(Analytic(norm, logits), inputs, _settings(4, 2), check=True)
+    fields = _fields(Analytic(norm, logits), inputs, _settings(4, 2), checked=len(inputs))
     top = logits(inputs).argmax(dim=1)
     assert len(set(top.tolist())) == 3
     expected = ((inputs - 0.25) * heads[top]).sum(dim=1).numpy()
@@ -178,7 +183,7 @@ def test_top_logit_follows_each_probes_own_class() -> None:
 
 def test_a_model_without_a_head_has_a_field_of_its_features_alone() -> None:
     _, norm = _linear(8)
-    fields = _fields(Analytic(norm), _inputs(3), _settings(), check=True)
+    fields = _fields(Analytic(norm), _inputs(3), _settings(), checked=3)
     assert set(fields.by_scalar) == {"feature_norm"}
     assert set(fields.completeness) == {"feature_norm"}
     state = GifState(_settings())
@@ -210,8 +215,8 @@ def test_how_many_points_go_through_the_model_together_does_not_matter(rows: int
         return torch.sin(x).sum(dim=2)
 
     inputs = _inputs(7, 21)
-    whole = _fields(Analytic(norm, logits), inputs, _settings(8, 4), check=True)
-    parts = _fields(Analytic(norm, logits), inputs, _settings(8, 4), rows=rows, check=True)
+    whole = _fields(Analytic(norm, logits), inputs, _settings(8, 4), checked=len(inputs))
+    parts = _fields(Analytic(norm, logits), inputs, _settings(8, 4), rows=rows, checked=len(inputs))
     assert set(parts.by_scalar) == {"feature_norm", "top_logit"}
     for name, field in whole.by_scalar.items():
         np.testing.assert_allclose(parts.by_scalar[name], field, atol=1e-6)
@@ -222,7 +227,7 @@ def test_smooth_models_are_nearly_complete_with_eight_steps() -> None:
     def norm(x: torch.Tensor) -> torch.Tensor:
         return torch.tanh(x).flatten(1).square().sum(dim=1).sqrt()
 
-    fields = _fields(Analytic(norm), _inputs(20, 10), _settings(8, 1), check=True)
+    fields = _fields(Analytic(norm), _inputs(20, 10), _settings(8, 1), checked=20)
     assert np.median(fields.completeness["feature_norm"]) < 0.01
 
 
@@ -348,5 +353,5 @@ def test_what_cannot_be_merged_is_an_error() -> None:
         GifState(_settings(8)).merge(GifState(_settings(16)))
     with pytest.raises(ValueError, match="without probes"):
         GifState(_settings()).finish()
-    with pytest.raises(ValueError, match=r"shorter|longer"):
+    with pytest.raises(ValueError, match="as many keys"):
         _sketch(_random_fields(3, 20), ["only", "two"])

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provray.fingerprints.seeds import key_of
-from provray.fingerprints.sketch import BLOCK, BlockSketcher, cosine, count_sketch, unit
+from provray.fingerprints.sketch import (
+    BLOCK,
+    BlockSketcher,
+    cosine,
+    count_sketch,
+    count_sketch_sum,
+    unit,
+)
 
 
 def _pair(n: int, seed: int, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +69,15 @@ def test_count_sketch_keeps_inner_products_in_expectation(share: float) -> None:
     bound = np.sqrt(2 / m)  # the standard deviation that the module states
     assert abs(found.mean() - x @ y) < 4.5 * bound / np.sqrt(trials)
     assert found.std() < 1.1 * bound
+
+
+def test_sum_of_sketches_is_what_one_at_a_time_adds_up_to() -> None:
+    values = np.random.default_rng(3).standard_normal((7, 40)).astype(np.float32)
+    keys = [key_of("vector", i) for i in range(7)]
+    plain = sum(count_sketch(v, k, 16) for v, k in zip(values, keys, strict=True))
+    np.testing.assert_allclose(count_sketch_sum(values, keys, 16), plain, atol=1e-12)
+    with pytest.raises(ValueError, match="as many keys"):
+        count_sketch_sum(values, keys[:-1], 16)
 
 
 def test_count_sketches_of_two_keys_have_nothing_in_common() -> None:

@@ -94,8 +94,11 @@ def test_tiny_model(tmp_path: Path, model_type: str, architecture: str) -> None:
         assert top is not None
         torch.testing.assert_close(readouts.probabilities.sum(1), torch.ones(len(probes)))
         assert torch.equal(readouts.probabilities.argmax(1), top)
+        assert readouts.top is not None
+        assert torch.equal(readouts.top, top)
     else:
         assert readouts.probabilities is None
+        assert readouts.top is None
         assert top is None
 
     # The same probe alone, and with the batch turned around.
@@ -132,6 +135,29 @@ def test_tiny_model(tmp_path: Path, model_type: str, architecture: str) -> None:
         change = values[1::2] - values[0::2]
         error = (attributed.sum(1) - change).abs().max() / change.abs().max()
         assert float(error) < (0.05 if model_type in ROUGH else 2e-3)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "architecture", "changes", "columns"),
+    [
+        ("vit", "ViTForImageClassification", {"num_labels": 1}, 2),
+        ("gpt2", "GPT2LMHeadModel", {"vocab_size": 6000}, 4096),
+    ],
+)
+def test_top_class_is_a_logit_where_probabilities_have_other_columns(
+    tmp_path: Path, model_type: str, architecture: str, changes: dict[str, int], columns: int
+) -> None:
+    torch.manual_seed(0)
+    built = tiny.build(model_type, architecture, **changes)
+    model = load_model(open_checkpoint(tiny.save(tmp_path, built)))
+    inputs = model.prepare(probes_for(model))
+    readouts = model.readouts(inputs)
+    assert readouts.probabilities is not None
+    assert readouts.probabilities.shape[1] == columns
+    top = model.top_class(inputs)
+    assert top is not None
+    assert readouts.top is not None
+    assert torch.equal(readouts.top, top)
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "llama", "opt", "gemma", "gpt_neox", "phi"])

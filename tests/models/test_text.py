@@ -54,6 +54,8 @@ def test_attributions_add_up_per_word(model: TextModel) -> None:
     assert words.shape == (2, 32)
     assert words[0, :4].tolist() == [1, 9, 5, 0]
     assert words[1, :2].tolist() == [6, 0]
+    twice = model.attribute(g.repeat_interleave(2, dim=0), inputs)  # two points for each probe
+    torch.testing.assert_close(twice, words.repeat_interleave(2, dim=0))
 
 
 def test_special_tokens_and_padding_attribute_nothing(model: TextModel) -> None:
@@ -78,6 +80,14 @@ def test_padding_changes_nothing(model: TextModel) -> None:
     together = model.readouts(model.prepare([short, long]))
     for one, two in zip(alone.hidden, together.hidden, strict=True):
         torch.testing.assert_close(one[0], two[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_slice_of_a_batch_is_as_if_prepared_alone(model: TextModel) -> None:
+    probes = [make_probe("natural", t) for t in ("a", "the fab film was very good", "the film")]
+    some, alone = model.prepare(probes)[2:], model.prepare(probes[2:])
+    assert len(some) == 1
+    for name, expected in vars(alone).items():
+        torch.testing.assert_close(getattr(some, name), expected, rtol=0, atol=0)
 
 
 def test_scale_free_models_start_at_the_mean_embedding(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from provray.models.adapter import require_finite
 from provray.models.checkpoint import Limits, open_checkpoint
 from provray.models.errors import BrokenModel, ModelError, UnsupportedModel
 from provray.models.load import load_model
@@ -152,6 +153,15 @@ def test_labels_of_one_logit_and_one_channel(tmp_path: Path) -> None:
     assert probabilities is not None
     assert probabilities.shape == (1, 2)
     assert float(probabilities.sum()) == pytest.approx(1)
+
+
+def test_only_values_that_are_not_finite_are_broken() -> None:
+    large = torch.full((2, 3), 3e38)  # so large that their sum is infinite
+    require_finite([large, large], None)
+    with pytest.raises(BrokenModel, match="hidden state 1"):
+        require_finite([large, torch.tensor([[1.0], [torch.inf]])], large)
+    with pytest.raises(BrokenModel, match="probabilities"):
+        require_finite([large], torch.tensor([[0.0], [torch.nan]]))
 
 
 def test_wrong_probes(model: VisionModel) -> None:
