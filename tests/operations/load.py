@@ -14,10 +14,12 @@ _ASKED = [BASE.name, CHILD.name, GRANDCHILD.name, *(network.name for network in 
 
 @dataclass
 class Load:
-    """sent, answered: questions. retried: sent again by the client. failed: errors. longest: seconds of an answer."""
+    """pause: seconds of a client between questions. sent, answered: questions. retried: sent again by the client.
+    failed: errors. longest: seconds of an answer."""
 
     stack: Stack
     clients: int
+    pause: float
     sent: int = 0
     answered: int = 0
     retried: int = 0
@@ -61,5 +63,6 @@ class Load:
                     self.answered += not error
                     self.failed.extend([error] if error else [])
                     self.longest = max(self.longest, time.monotonic() - began)
+                self._over.wait(self.pause)
             with self._lock:
                 self.retried += client.retried
