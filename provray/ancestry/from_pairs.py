@@ -48,22 +48,6 @@ def accepted(pairs: Iterable[Pair], models: int, fdr: float) -> list[Pair]:
     return [pair for pair, q in zip(kept, starts, strict=True) if q <= fdr and pair.log_odds >= 0]
 
 
-def families(count: int, joined: Iterable[tuple[int, int]]) -> npt.NDArray[np.intp]:
-    """A family number for each of `count` models: the least number among all it is joined to, directly or not."""
-    above = list(range(count))
-
-    def root(model: int) -> int:
-        while above[model] != model:
-            above[model] = above[above[model]]
-            model = above[model]
-        return model
-
-    for one, other in joined:
-        a, b = root(one), root(other)
-        above[max(a, b)] = min(a, b)
-    return np.array([root(model) for model in range(count)], np.intp)
-
-
 def work(
     names: Sequence[str],
     labels: npt.NDArray[np.intp],

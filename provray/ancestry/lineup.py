@@ -5,7 +5,7 @@ A question looks at some sixty models and speaks of a few. Of the many only this
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from provray.ancestry.components import components
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.shared_tensors import ContentTable, table_of
 from provray.fingerprints.weights import READOUTS
@@ -74,7 +75,7 @@ class Lineup:
                 near = np.triu(sketches @ sketches.T > _SAME_FAMILY, 1)
                 rows, columns = np.nonzero(near)
                 links.extend(zip(numbers[rows].tolist(), numbers[columns].tolist(), strict=True))
-        return _joined(len(self), links)
+        return components(len(self), links)
 
 
 def line_up(fingerprints: Sequence[Fingerprint]) -> Lineup:
@@ -104,18 +105,3 @@ def stacked(held: Mapping[Layout, Sequence[tuple[int, F32]]]) -> list[Measured]:
         )
         for layout, rows in held.items()
     ]
-
-
-def _joined(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
-    """For each of `count` things a number that all have in common who hang together by these links."""
-    group = list(range(count))
-
-    def root(i: int) -> int:
-        while group[i] != i:
-            group[i] = group[group[i]]
-            i = group[i]
-        return i
-
-    for a, b in links:
-        group[root(a)] = root(b)
-    return [root(i) for i in range(count)]

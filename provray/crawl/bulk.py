@@ -22,9 +22,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 
+from provray.ancestry.components import components
 from provray.ancestry.direction import direction
 from provray.ancestry.everyone import SCHEMA, Everyone
-from provray.ancestry.from_pairs import Pair, accepted, families, whole_lineage, work
+from provray.ancestry.from_pairs import Pair, accepted, whole_lineage, work
 from provray.ancestry.lineage import Edge, Lineage, build_lineage
 from provray.ancestry.lineage_text import lineage_json
 from provray.ancestry.snapshot import Snapshot, open_snapshot, rows_id
@@ -279,7 +280,7 @@ def _put_in_order(
         for twins in snapshot.digests.values()
         for twin in twins[1:]
     )
-    labels = families(len(names), joined)
+    labels = np.array(components(len(names), joined), np.intp)
     rows = [
         {"members": list(one.members), "ignored": sorted(one.ignored)}
         for one in work(names, labels, np.concatenate(digests), np.concatenate(holders))

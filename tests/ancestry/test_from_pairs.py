@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from provray.ancestry.from_pairs import Pair, accepted, families, whole_lineage, work
+from provray.ancestry.from_pairs import Pair, accepted, whole_lineage, work
 from provray.ancestry.lineage import Edge
 
 
@@ -28,11 +28,6 @@ def test_a_pair_seen_from_both_sides_is_one_pair() -> None:
 @pytest.mark.parametrize("start", [pair(0, 1, 1e-9, start=0.2), pair(0, 1, 1e-9, odds=-0.1)])
 def test_a_common_start_makes_no_family(start: Pair) -> None:
     assert accepted([start], 10, 0.05) == []
-
-
-def test_families_join_through_others() -> None:
-    assert families(6, [(4, 2), (2, 1), (5, 5)]).tolist() == [0, 1, 1, 3, 1, 5]
-    assert families(0, []).tolist() == []
 
 
 def test_families_of_two_or_more_are_worked_on_without_what_others_hold() -> None:
