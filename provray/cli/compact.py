@@ -33,8 +33,10 @@ def compact_command(
     from provray.index.upkeep import compact
 
     table = FingerprintTable.open(index)
-    with err.status("compacting …"):
-        done = compact(table, keep_days)
+    with err.status("compacting …") as status:
+        done = compact(
+            table, keep_days, lambda: status.update("waiting for another compaction to end …")
+        )
     if as_json:
         print_json({"index": {"uri": str(table.location), "version": done.version}, **asdict(done)})
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from deltalake import DeltaTable
 
 from provray.fingerprints.weights import TensorMark
 from provray.index import cache
+from provray.index.journal import Journal
 from provray.index.location import IndexLocation
 from provray.index.table import BadIndex, FingerprintTable
 from provray.index.upkeep import BadRetention, compact
@@ -112,16 +114,38 @@ def test_several_compactions_at_once_get_out_of_each_others_way(location: IndexL
     table = FingerprintTable.create(location)
     for i in range(8):
         table.append([unit_row("often", i, i), unit_row(f"m{i}", i)])
-    others = [FingerprintTable.open(location) for _ in range(3)]
+    others = [FingerprintTable.open(location) for _ in range(6)]
     with ThreadPoolExecutor(len(others)) as threads:
         done = list(threads.map(lambda other: compact(other, keep_days=7), others))
     assert sum(one.rows_removed for one in done) == 7
-    assert [one.rows_left for one in done] == [0, 0, 0]
+    assert [one.rows_left for one in done] == [0] * 6
     assert _raw_count(location) == 9
     assert _models(FingerprintTable.open(location)) == sorted(
         ["often", *(f"m{i}" for i in range(8))]
     )
     assert list(verify_index(location)) == []
+
+
+def test_a_compaction_waits_for_another_one_and_not_for_a_dead_one(tmp_path: Path) -> None:
+    table = FingerprintTable.create(tmp_path)
+    for i in range(3):
+        table.append([unit_row(f"m{i}")])
+    waits = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        with Journal(table.location) as other:
+            assert other.claim("compaction", "")
+            done = threads.submit(compact, FingerprintTable.open(tmp_path), 7, waits.set)
+            assert waits.wait(30)
+            assert not done.done()
+            assert FingerprintTable.open(tmp_path).version == table.version
+        assert done.result(30).version > table.version
+    waits.clear()
+    with Journal(table.location) as other:
+        assert other.claim("compaction", "")
+        (claim,) = (tmp_path / "work" / "claims").iterdir()
+        claim.write_text("a writer of whom nothing is left")
+        compact(table, 7, waits.set)
+    assert not waits.is_set()
 
 
 # --- versions
