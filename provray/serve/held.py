@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from provray.serve.reply import Reply, refusal, to_bytes
 from provray.serve.settings import MIB, ServiceSettings
 
 _REMEMBERED_BYTES = 64 * MIB
+
+log = logging.getLogger("ray.serve")
 
 
 class Held:
@@ -95,6 +98,10 @@ class Held:
             return reply
         except Refused as refused:
             return refusal(refused, version=self.version)
+        except Exception:  # a damaged model is no reason to fail those who were asked about with it
+            log.exception("no answer about %s", question.model or "a ready fingerprint")
+            failed = Refused("failed", "the model could not be judged; the log says why")
+            return refusal(failed, version=self.version)
 
     def answer_rows(self, rows: Sequence[Row], top_k: int, fdr: float) -> Reply:
         """The answer for a suspect that was fingerprinted now. Raises Refused if its weights could not be read."""
