@@ -27,6 +27,8 @@ _PRIOR = 1.0
 """Members that saw no third model, before any was asked: few weak witnesses do not part a pair."""
 _ASKED = 64
 """How many other members are asked, the nearest ones."""
+_VALUES = 2**20
+"""Digests times members asked times parents that are held at once, about."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,16 @@ def look_between(
     if not len(there) or not len(pairs):
         return [Between(0.0, 0.0, 0.0) for _ in parents]
     asked, heard = _nearest(family, child, pairs, there)
-    hidden, side, weight = _by_tensors(family, child, pairs, asked)
+    # In a large family each parent's part is large already, and is looked at by itself.
+    parts = max(asked.size * family.tensors.shape[1] // _VALUES, 1)
+    told_by_tensors = [
+        _by_tensors(family, child, some, whom)
+        for some, whom in zip(
+            np.array_split(pairs, parts), np.array_split(asked, parts), strict=True
+        )
+        if len(some)
+    ]
+    hidden, side, weight = (np.concatenate(each) for each in zip(*told_by_tensors, strict=True))
     silent = weight == 0
     for metric in range(len(family.distances)):
         found = _by_distance(family, metric, child, pairs, asked)

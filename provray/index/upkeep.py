@@ -88,8 +88,8 @@ def compact(
 
 @contextmanager
 def _in_turn(table: FingerprintTable, waiting: Callable[[], None]) -> Iterator[None]:
-    """One compaction at a time. Of two that rewrite the same files deltalake 1.6 refuses the second, but not always: in
-    4 of 50 trials of six at once both were committed, and every row was there twice."""
+    """One compaction at a time. Of two that rewrite the same files deltalake 1.6 refuses the second, but not always:
+    now and then both were committed, and every row was there twice."""
     with Journal(table.location) as journal:
         if not journal.claim(*_TURN):
             waiting()
