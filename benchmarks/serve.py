@@ -37,7 +37,7 @@ from starlette.responses import Response
 from provray.ancestry.search_vector import behaviour_vector, weights_vector
 from provray.ancestry.snapshot import Snapshot
 from provray.ancestry.verdict import NEAREST, judge
-from provray.crawl.ask import read_index
+from provray.crawl.reading import read_index
 from provray.fingerprints.weights import READOUTS
 from provray.serve.app import FRONT_ONGOING, FRONT_QUEUED
 from provray.serve.run import SERVE_ENVIRONMENT, Listen, start

@@ -66,7 +66,7 @@ def lineage_command(
     from provray.ancestry.lineage import build_lineage
     from provray.ancestry.lineage_text import lineage_dot, lineage_json
     from provray.ancestry.relatives import relatives
-    from provray.crawl.ask import read_index
+    from provray.crawl.reading import read_index
 
     if as_json and dot:
         raise ValueError("--json and --dot both print: give one of them")

@@ -22,17 +22,17 @@ from provray.ancestry.verdict import FDR, Answer, copies, judge
 from provray.crawl.cluster import join_ray, require_resources
 from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.pool import Items, WorkerPool
+from provray.crawl.reading import choose_probes, compared_spaces
 from provray.crawl.settings import BEHAVIOUR, Compute, PoolSettings
-from provray.crawl.shards import choose_probes, put_shards
+from provray.crawl.shards import put_shards
 from provray.crawl.worklist import WorkItem
 from provray.fingerprints.settings import FingerprintSettings
-from provray.fingerprints.space import weights_space
 from provray.index.location import IndexLocation
 from provray.index.row import Row
 from provray.index.settings import index_settings
 from provray.index.table import FingerprintTable, Place
 from provray.models.errors import ModelError
-from provray.probes import MODALITIES, ProbeSet
+from provray.probes import ProbeSet
 from provray.sources import ModelRef, open_source
 from provray.sources.access import environment
 from provray.sources.fetch import Scratch, default_scratch
@@ -81,7 +81,9 @@ class Asker:
             self._compute,
         )
         self.snapshot: Snapshot = open_snapshot(
-            self.location, _spaces(self._fingerprinter), version
+            self.location,
+            compared_spaces(self._fingerprinter.settings, self._fingerprinter.probes),
+            version,
         )
         self._workers: WorkerPool | None = None
         self._started_ray = False
@@ -190,28 +192,6 @@ class Asker:
             snapshot.models,
             answer,
         )
-
-
-def read_index(
-    place: Place, probes: Sequence[ProbeSet] = (), version: int | None = None
-) -> Snapshot:
-    """An index as questions see it: in the spaces of these probe sets, else of its own. Starts nothing.
-
-    Raises BadIndex, SpaceMismatch, and ValueError for an index of several probe sets of which none was given.
-    """
-    table = FingerprintTable.open(place, version)
-    chosen = choose_probes(table, probes, keep=False)
-    made = Fingerprinter(index_settings(table), {m: p.digest for m, p in chosen.items()})
-    return open_snapshot(place, _spaces(made), version)
-
-
-def _spaces(fingerprinter: Fingerprinter) -> list[str]:
-    behaviour = [
-        fingerprinter.behaviour_id(kind, modality)
-        for kind in ("dna", "gif")
-        for modality in MODALITIES
-    ]
-    return [weights_space(fingerprinter.settings).id, *behaviour]
 
 
 def only_model(place: str) -> ModelRef:

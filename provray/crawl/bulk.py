@@ -31,6 +31,7 @@ from provray.ancestry.lineage_text import lineage_json
 from provray.ancestry.snapshot import Snapshot, open_snapshot, rows_id
 from provray.ancestry.verdict import FDR
 from provray.crawl.cluster import join_ray, require_resources
+from provray.crawl.reading import read_index
 from provray.crawl.settings import PoolSettings
 from provray.index.location import IndexLocation
 from provray.index.table import Place
@@ -84,9 +85,9 @@ def lineage_of_all(
     version and settings. There is nothing to do where it is complete. Raises BadIndex, SpaceMismatch,
     NotEnoughResources.
     """
-    # These bring torch and the hub's client, which no actor here needs.
-    from provray.crawl.ask import read_index
-    from provray.sources.access import environment
+    from provray.sources.access import (
+        environment,
+    )  # brings the hub's client, which no actor here needs
 
     began = time.perf_counter()
     told = progress or (lambda *_: None)

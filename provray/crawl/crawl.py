@@ -12,8 +12,9 @@ from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.metrics import CrawlMetrics
 from provray.crawl.pool import WorkerPool
 from provray.crawl.progress import CrawlReport, Progress, Several
+from provray.crawl.reading import choose_probes
 from provray.crawl.settings import STAGES, Compute, Fetching, PoolSettings, Stage
-from provray.crawl.shards import choose_probes, shards_in_object_store
+from provray.crawl.shards import shards_in_object_store
 from provray.crawl.sharing import SharedWork
 from provray.crawl.worklist import WorkItem, Worklist, missing, remaining
 from provray.fingerprints.settings import FingerprintSettings

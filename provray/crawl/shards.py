@@ -1,10 +1,10 @@
-"""The probe sets of a crawl, and their shards in the object store: every worker of a node reads them without a copy."""
+"""Shards of probe sets in the object store: every worker of a node reads them without a copy."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +15,8 @@ from pyarrow.fs import S3FileSystem
 from provray.index.kept import probes_name
 from provray.index.location import IndexLocation
 from provray.index.table import FingerprintTable
-from provray.probes import ProbeSet, ProbeSetError, Shard, default_probes
+from provray.probes import ProbeSet, ProbeSetError, Shard
 from provray.probes.probe_set import SHARD_PROBES, probes_from_rows
-
-
-def choose_probes(
-    table: FingerprintTable, given: Sequence[ProbeSet], keep: bool = True
-) -> dict[str, ProbeSet]:
-    """The probe set of each modality: the given one, else the index's own, else provray's default.
-
-    keep: also keep a copy of them in the index. Raises ValueError if two given sets share a modality, or the index
-    holds several of a modality and none was given.
-    """
-    chosen: dict[str, ProbeSet] = {}
-    for probes in given:
-        if probes.modality in chosen:
-            raise ValueError(f"two {probes.modality} probe sets were given; give one per modality")
-        chosen[probes.modality] = probes
-    held: dict[str, list[ProbeSet]] = {}
-    for probes in table.probe_sets():
-        held.setdefault(probes.modality, []).append(probes)
-    for modality in ("image", "text"):
-        own = held.get(modality, [])
-        if modality in chosen:
-            continue
-        if len(own) > 1:
-            names = ", ".join(f"{p.name} ({p.digest[:12]})" for p in own)
-            raise ValueError(
-                f"the index holds several {modality} probe sets: {names}; choose with --probes"
-            )
-        chosen[modality] = own[0] if own else default_probes(modality)
-    if keep:
-        for probes in chosen.values():
-            table.keep_probes(probes)
-    return chosen
 
 
 def shards_in_object_store(

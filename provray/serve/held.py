@@ -15,7 +15,7 @@ from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.inheritance import OTHER, SAME
 from provray.ancestry.snapshot import Snapshot
 from provray.ancestry.verdict import FDR, Answer, copies, judge, nearest
-from provray.crawl.ask import read_index
+from provray.crawl.reading import read_index
 from provray.index.row import Row
 from provray.index.table import BadIndex, FingerprintTable
 from provray.probes import read_probes

@@ -16,9 +16,9 @@ from provray.ancestry.lineage import build_lineage
 from provray.ancestry.lineage_text import lineage_json
 from provray.ancestry.relatives import relatives
 from provray.ancestry.verdict import copies, judge
-from provray.crawl.ask import read_index
 from provray.crawl.bulk import BulkSummary, lineage_of_all, read_answers, read_lineage
 from provray.crawl.cluster import NotEnoughResources
+from provray.crawl.reading import read_index
 from provray.index.table import FingerprintTable
 from tests.ancestry.networks import Network, stranger
 from tests.crawl.small import small_probes

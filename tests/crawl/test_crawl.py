@@ -18,8 +18,8 @@ from provray.crawl.cluster import NotEnoughResources
 from provray.crawl.crawl import crawl
 from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.progress import Progress
+from provray.crawl.reading import choose_probes
 from provray.crawl.settings import Compute, PoolSettings
-from provray.crawl.shards import choose_probes
 from provray.fingerprints.settings import FingerprintSettings
 from provray.index.row import Row
 from provray.index.table import FingerprintTable

@@ -14,8 +14,8 @@ import pytest
 from provray.ancestry.calibration import read_calibration
 from provray.ancestry.verdict import judge
 from provray.ancestry.verify_caches import verify_caches
-from provray.crawl.ask import read_index
 from provray.crawl.bulk import BulkSummary, read_answers, read_lineage
+from provray.crawl.reading import read_index
 from provray.index import cache
 from provray.index.table import FingerprintTable
 from tests.jobs import small_zoo

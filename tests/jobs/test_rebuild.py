@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from provray.crawl.ask import read_index
+from provray.crawl.reading import read_index
 from provray.index import cache
 from provray.index.table import FingerprintTable
 from tests.crawl.small import small_probes

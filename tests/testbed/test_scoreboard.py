@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from provray.ancestry.calibration import shipped_calibration
 from provray.ancestry.verdict import judge
-from provray.crawl.ask import read_index
+from provray.crawl.reading import read_index
 from provray.index.table import FingerprintTable
 from provray.testbed.fitting.pairs import THEFT, make_pairs
 from provray.testbed.folders import Record
