@@ -147,9 +147,11 @@ class Asker:
         if self._workers is None:
             self._started_ray = join_ray(self._address) or self._started_ray
             require_resources(self._pool_settings)
-            shards = {m: put_shards(p) for m, p in self._probes.items()}
             self._workers = WorkerPool(
-                self._fingerprinter, shards, self._pool_settings, environment=environment()
+                self._fingerprinter,
+                put_shards(self._probes),
+                self._pool_settings,
+                environment=environment(),
             )
         item = WorkItem(ref, BEHAVIOUR)
         return next(iter(list(self._workers.fingerprint(Items([item])))))

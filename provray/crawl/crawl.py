@@ -14,7 +14,7 @@ from provray.crawl.pool import WorkerPool
 from provray.crawl.progress import CrawlReport, Progress, Several
 from provray.crawl.reading import choose_probes
 from provray.crawl.settings import STAGES, Compute, Fetching, PoolSettings, Stage
-from provray.crawl.shards import shards_in_object_store
+from provray.crawl.shards import put_shards
 from provray.crawl.sharing import SharedWork
 from provray.crawl.worklist import WorkItem, Worklist, missing, remaining
 from provray.fingerprints.settings import FingerprintSettings
@@ -75,9 +75,9 @@ def crawl(
                 started_here = join_ray(address)
                 try:
                     require_resources(pool)
-                    shards = (
-                        shards_in_object_store(chosen, table) if set(stages) - {"weights"} else {}
-                    )
+                    # The index's own copies: what a crawl probes with is what later questions will find.
+                    probed = chosen if set(stages) - {"weights"} else {}
+                    shards = put_shards({m: table.probe_set(p.digest) for m, p in probed.items()})
                     with (
                         CrawlMetrics() as metrics,
                         WorkerPool(fingerprinter, shards, pool, fetching, environment()) as workers,

@@ -40,7 +40,7 @@ class Fingerprints:
         self._fingerprinter = Fingerprinter(
             index_settings(table), {m: p.digest for m, p in chosen.items()}, compute
         )
-        self._shards = {modality: put_shards(probes) for modality, probes in chosen.items()}
+        self._shards = put_shards(chosen)
         self._pool: WorkerPool | None = self._start()
 
     async def rows(self, source: str) -> Sequence[Row] | Refused:
