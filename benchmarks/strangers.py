@@ -1,6 +1,6 @@
 """An index of many unrelated, really trained small image networks: what false discovery is measured against.
 
-    python benchmarks/strangers.py --index FOLDER [--count 4200] [--threads 1]
+    python benchmarks/strangers.py --index FOLDER [--count 4200] [--processes 2]
 
 The larger an index, the better the best score that a suspect finds in it by chance. The zoo holds a few dozen
 unrelated networks; this makes thousands. Each has the configuration of one of the zoo's four image architectures
@@ -20,11 +20,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -229,27 +232,41 @@ def summary(table: FingerprintTable) -> str:
     return "\n".join(lines)
 
 
-def fill(table: FingerprintTable, count: int) -> None:
+_MAKER: list[Maker] = []
+"""The one maker of each process."""
+
+
+def _begin() -> None:
+    """Called once in each process."""
+    torch.set_num_threads(1)
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    _MAKER.append(Maker(default_probes("image")))
+
+
+def _make(strangers: Sequence[Stranger]) -> list[Row]:
+    return [row for stranger in strangers for row in _MAKER[0].rows(stranger)]
+
+
+def fill(table: FingerprintTable, count: int, processes: int) -> None:
     """Append what is missing of the first `count` strangers, `BATCH` of them at a time; progress goes to stderr."""
     probes = default_probes("image")
     table.keep_probes(probes)
-    maker = Maker(probes)
     rows_of: defaultdict[str, int] = defaultdict(int)
     for model, _, _ in table.keys("ok"):
         rows_of[model] += 1
     missing = [s for s in map(Stranger, range(count)) if rows_of[s.name] < 2]
     _say(f"{count - len(missing)} of {count} strangers are in the index")
-    wall, cpu = time.time(), time.process_time()
-    for start in range(0, len(missing), BATCH):
-        some = missing[start : start + BATCH]
-        table.append([row for stranger in some for row in maker.rows(stranger)])
-        done = start + len(some)
-        each = (time.time() - wall) / done
-        end = time.strftime("%H:%M", time.localtime(time.time() + each * (len(missing) - done)))
-        _say(
-            f"{count - len(missing) + done} of {count}: {(time.process_time() - cpu) / done:.2f} s of CPU, "
-            f"{each:.2f} s in all for each; ends {end}"
-        )
+    batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
+    began, done = time.time(), 0
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, initializer=_begin) as pool:
+        for rows in pool.map(_make, batches):
+            table.append(rows)
+            done += len(rows) // 2
+            each = (time.time() - began) / done
+            end = time.strftime("%H:%M", time.localtime(began + each * len(missing)))
+            _say(f"{count - len(missing) + done} of {count}: {each:.2f} s for each; ends {end}")
 
 
 def _say(line: str) -> None:
@@ -263,13 +280,10 @@ def main() -> None:
     )
     parser.add_argument("--index", type=Path, required=True, help="folder of the index")
     parser.add_argument("--count", type=int, default=4200, help="how many strangers it shall hold")
-    parser.add_argument("--threads", type=int, default=1, help="compute threads")
+    parser.add_argument("--processes", type=int, default=2, help="each of one compute thread")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    pa.set_cpu_count(options.threads)
-    pa.set_io_thread_count(options.threads)
     table = FingerprintTable.create(options.index)
-    fill(table, options.count)
+    fill(table, options.count, options.processes)
     _say(summary(table))
 
 

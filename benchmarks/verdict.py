@@ -1,7 +1,7 @@
 """The verdict scored on families it was not fitted on: `docs/results/verdict.{json,md,png}`.
 
-    python benchmarks/strangers.py --index STRANGERS --count 4200        (unrelated networks; an hour and more on
-    one core)
+    python benchmarks/strangers.py --index STRANGERS --count 4200        (unrelated networks; some forty minutes on
+    two cores)
     python benchmarks/verdict.py ZOO --strangers STRANGERS --out docs/results        (after `make zoo`; two cores)
 
 Whatever is fitted (weights of scores, nulls, direction, gaps of theft) is fitted on one fold of families and
