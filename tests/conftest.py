@@ -82,6 +82,7 @@ def ray_cluster() -> Iterator[None]:
         object_store_memory=100 * 2**20,
         include_dashboard=False,
         log_to_driver=False,
+        _system_config={"metrics_report_interval_ms": 1000},  # ten seconds, else, and a test waits
     )
     yield
     ray.shutdown()

@@ -10,8 +10,6 @@ import ray
 
 from provray.crawl.settings import PoolSettings, available_cores
 
-_DATA_CPUS = 1
-
 
 class NotEnoughResources(ValueError):
     """The cluster is too small for what was asked."""
@@ -47,10 +45,10 @@ def leave_ray() -> None:
 
 
 def require_resources(pool: PoolSettings) -> None:
-    """Raises NotEnoughResources if the pool, or the data tasks that run before it, could never be scheduled."""
+    """Raises NotEnoughResources if the pool could never be scheduled."""
     total = ray.cluster_resources()
     cpus, gpus = total.get("CPU", 0.0), total.get("GPU", 0.0)
-    needed = max(pool.workers * pool.threads, _DATA_CPUS)
+    needed = pool.workers * pool.threads
     if needed > cpus:
         raise NotEnoughResources(
             f"{pool.workers} workers of {pool.threads} threads need {needed} CPUs, the cluster has {cpus:g}: "

@@ -32,12 +32,17 @@ def tiny_folder(root: Path) -> Path:
 
 
 def working(method: str) -> list[int]:
-    """Process ids of this process's own actors that are inside this method right now.
+    """Process ids of this process's own actors that are inside this method right now."""
+    return [pid for pid, title in actors().items() if title.endswith(f"Worker.{method}")]
 
-    Ray puts the call in the process title. Its workers are children of a raylet that the driver started: those of
-    another cluster on the machine are none of our business.
+
+def actors() -> dict[int, str]:
+    """Titles of this process's own Ray workers by process id: `ray::`, the actor's name, the call it is inside.
+
+    They are children of a raylet that the driver started: those of another cluster on the machine are none of our
+    business.
     """
-    found = []
+    found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
@@ -46,8 +51,8 @@ def working(method: str) -> list[int]:
             ours = parent(parent(int(entry.name))) == os.getpid()
         except OSError:
             continue
-        if title.startswith("ray::") and title.endswith(f"Worker.{method}") and ours:
-            found.append(int(entry.name))
+        if title.startswith("ray::") and ours:
+            found[int(entry.name)] = title
     return found
 
 
