@@ -7,7 +7,7 @@ the two where that parent would be.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,7 @@ _PRIOR = 1.0
 _ASKED = 64
 """How many other members are asked, the nearest ones."""
 _VALUES = 2**20
-"""Digests times members asked times parents that are held at once, about."""
+"""Digests times members asked times pairs that are held at once, about."""
 
 
 @dataclass(frozen=True)
@@ -42,63 +42,67 @@ class Between:
     weight: float
 
 
-def look_between(
-    family: Family, child: int, parents: Sequence[int], others: Bools
-) -> list[Between]:
-    """Where `others` (a mask over members) hang around a child and each of its supposed parents."""
-    pairs = np.array(parents, np.intp)
-    there = np.flatnonzero(others & (np.arange(family.size) != child))
-    if not len(there) or not len(pairs):
-        return [Between(0.0, 0.0, 0.0) for _ in parents]
-    asked, heard = _nearest(family, child, pairs, there)
-    # In a large family each parent's part is large already, and is looked at by itself.
-    parts = max(asked.size * family.tensors.shape[1] // _VALUES, 1)
-    told_by_tensors = [
-        _by_tensors(family, child, some, whom)
-        for some, whom in zip(
-            np.array_split(pairs, parts), np.array_split(asked, parts), strict=True
-        )
-        if len(some)
-    ]
-    hidden, side, weight = (np.concatenate(each) for each in zip(*told_by_tensors, strict=True))
+def look_between(family: Family, pairs: Sequence[tuple[int, int]], others: Bools) -> list[Between]:
+    """Where `others` (a mask over members, children among them) hang around each pair of a child and its supposed
+    parent."""
+    there = np.flatnonzero(others)
+    if len(there) < 2 or not pairs:
+        return [Between(0.0, 0.0, 0.0) for _ in pairs]
+    # In a large family what is held of one pair is large already.
+    values = max(len(there), min(len(there), _ASKED) * family.tensors.shape[1])
+    parts = np.array_split(
+        np.array(pairs, np.intp), min(len(pairs) * values // _VALUES + 1, len(pairs))
+    )
+    return [found for part in parts for found in _look(family, part[:, 0], part[:, 1], there)]
+
+
+def _look(family: Family, children: Places, parents: Places, there: Places) -> Iterator[Between]:
+    asked, heard = _nearest(family, children, parents, there)
+    hidden, side, weight = _by_tensors(family, children, parents, asked)
     silent = weight == 0
     for metric in range(len(family.distances)):
-        found = _by_distance(family, metric, child, pairs, asked)
+        found = _by_distance(family, metric, children, parents, asked)
         hidden, side, weight = (
             np.where(silent, old + new, old)
             for old, new in zip((hidden, side, weight), found, strict=True)
         )
     # What hangs on the child must be able to descend from it; else it descends from what is missing.
-    barred = (side < 0) & ~family.may_descend[asked, child]
+    barred = (side < 0) & ~family.may_descend[asked, children[:, None]]
     hidden = np.where(barred, np.abs(side), hidden)
     hidden, side, weight = (np.where(heard, each, 0.0).sum(1) for each in (hidden, side, weight))
     above = np.divide(side, weight, out=np.zeros_like(side), where=weight > 0)
     told = zip((hidden / (weight + _PRIOR)).tolist(), above.tolist(), weight.tolist(), strict=True)
-    return [Between(*each) for each in told]
+    return (Between(*each) for each in told)
 
 
-def _nearest(family: Family, child: int, parents: Places, there: Places) -> tuple[Places, Bools]:
-    """The `_ASKED` of these members that are nearest to child or parent, a row for each parent, and which of them are
-    to be heard: not the parent itself."""
-    asked = np.broadcast_to(there, (len(parents), len(there)))
-    if len(there) > _ASKED:
+def _nearest(
+    family: Family, children: Places, parents: Places, there: Places
+) -> tuple[Places, Bools]:
+    """The `_ASKED` of these members that are nearest to child or parent, a row for each pair, the child left out; and
+    which of them are to be heard: not the parent itself."""
+    places = np.arange(len(there) - 1)
+    asked = there[places + (places >= np.searchsorted(there, children)[:, None])]
+    if len(places) > _ASKED:
         squared = family.distances[0]
-        near = np.minimum(squared[child, there], squared[np.ix_(parents, there)])
-        near[there == parents[:, None]] = np.inf
-        asked = there[np.argsort(near, axis=1, kind="stable")[:, :_ASKED]]
+        near = np.minimum(squared[children[:, None], asked], squared[parents[:, None], asked])
+        near[asked == parents[:, None]] = np.inf
+        order = np.argsort(near, axis=1, kind="stable")[:, :_ASKED]
+        asked = np.take_along_axis(asked, order, axis=1)
     return asked, asked != parents[:, None]
 
 
 def _by_tensors(
-    family: Family, child: int, parents: Places, asked: Places
+    family: Family, children: Places, parents: Places, asked: Places
 ) -> tuple[Floats, Floats, Floats]:
     """By bit-identical tensors: what another has in common with one of the two and not with the other."""
     held = family.tensors[asked]
-    ours, theirs = family.tensors[child], family.tensors[parents][:, None]
+    ours, theirs = (family.tensors[members][:, None] for members in (children, parents))
     with_child = np.maximum(np.minimum(ours, held) - theirs, 0).sum(2)
     with_parent = np.maximum(np.minimum(theirs, held) - ours, 0).sum(2)
     # To be reached through one of the two it must share tensors with the other that all three hold.
-    of_parent, of_child = family.shared[parents[:, None], asked], family.shared[child, asked]
+    of_parent, of_child = (
+        family.shared[members[:, None], asked] for members in (parents, children)
+    )
     through = np.where(with_child > 0, of_parent, of_child) > 0
     heard = ((with_child + with_parent > 0) & through).astype(np.float64)
     both = np.minimum(with_child, with_parent) / np.maximum(np.maximum(with_child, with_parent), 1)
@@ -107,12 +111,12 @@ def _by_tensors(
 
 
 def _by_distance(
-    family: Family, metric: int, child: int, parents: Places, asked: Places
+    family: Family, metric: int, children: Places, parents: Places, asked: Places
 ) -> tuple[Floats, Floats, Floats]:
     """By squared distances, which add up along a tree; nothing of a parent that lies where the child does."""
     squared = family.distances[metric]
-    apart = squared[child, parents][:, None]
-    to_child, to_parent = squared[child, asked], squared[parents[:, None], asked]
+    apart = squared[children, parents][:, None]
+    to_child, to_parent = (squared[members[:, None], asked] for members in (children, parents))
     # how far from the parent, on the way to the child, the path to another branches off
     branch = (apart + to_parent - to_child) / 2
     at_parent = branch <= apart / 2
@@ -126,7 +130,7 @@ def _by_distance(
         # Two models that lost alike lie nearer than their history says: pruning keeps the same large weights.
         for lost in (family.zeros > ZEROS, family.coarse > COARSE):
             if lost.any():
-                weight[lost[asked] & (lost[child] | lost[parents])[:, None]] = 0.0
+                weight[lost[asked] & (lost[children] | lost[parents])[:, None]] = 0.0
     hidden = np.divide(gap, _GAP * shorter, out=np.zeros_like(gap), where=told)
     hidden = np.minimum(np.maximum(hidden, 0.0), 1.0)
     side = np.where(at_parent, 1.0, -1.0) * (1 - hidden)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,11 @@ class Family:
     def size(self) -> int:
         """How many members there are."""
         return len(self.zeros)
+
+    @cached_property
+    def apart(self) -> Floats:
+        """Squared distances of both sketches together."""
+        return np.asarray(self.distances.sum(0), np.float64)
 
 
 def common_digests(fingerprints: Sequence[Fingerprint], families: Sequence[int]) -> frozenset[str]:

@@ -8,6 +8,7 @@ of them does not: what its own training changed is nearly orthogonal to what any
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,8 @@ _IDENTICAL = 0.1
 came from that relative, for merging changes all that its parents do not have in common."""
 _NEAREST = 14
 """How many relatives are tried as parents or base."""
+_VALUES = 2**20
+"""Pairs of relatives times members that are held at once, about."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,7 @@ class Merge:
 def find_merges(family: Family) -> list[Merge]:
     """The merged members of a family, those best explained first. No member is both merged and a merge's parent here:
     of two averages of the same parents either would explain the other."""
-    squared = family.distances[0]
-    found = [m for child in range(family.size) for m in _explanations(family, squared, child)]
+    found = [m for members in _parts(family) for m in _explanations(family, members)]
     merges: dict[int, Merge] = {}
     for merge in sorted(found, key=lambda m: (m.residual, m.child)):
         if merge.child in merges or any(parent in merges for parent in merge.parents):
@@ -66,45 +68,66 @@ def find_merges(family: Family) -> list[Merge]:
     return list(merges.values())
 
 
-def _explanations(family: Family, squared: Floats, child: int) -> list[Merge]:
-    near = np.array(
-        [o for o in _nearest(family, squared, child) if _may_be_merged(family, child, o)], np.intp
-    )
-    first, second = np.triu_indices(len(near), 1)
-    a, b = near[first], near[second]
-    apart = squared[a, b] > LEAST
-    a, b = a[apart], b[apart]
-    if not len(a):
+def _parts(family: Family) -> list[Places]:
+    """The members, so many at a time that what is held of their pairs of relatives stays small."""
+    pairs = min(_NEAREST, family.size) ** 2 // 2
+    parts = max(family.size * pairs * family.size // _VALUES, 1)
+    return np.array_split(np.arange(family.size), min(parts, family.size))
+
+
+def _explanations(family: Family, members: Places) -> list[Merge]:
+    """How each of these members may be merged from any two of its relatives."""
+    squared = family.distances[0]
+    child, a, b = np.concatenate([_pairs(family, squared, c) for c in members.tolist()], axis=1)
+    if not len(child):
         return []
     residual = _beside_line(squared, child, a, b)
     rest = np.flatnonzero(np.isnan(residual))
-    if len(rest):
-        base = _base(family, squared, child, a[rest], b[rest])
-        rest, base = rest[base >= 0], base[base >= 0]
-        residual[rest] = _beside_base(squared, child, a[rest], b[rest], base)
+    base = _base(family, squared, child[rest], a[rest], b[rest])
+    rest, base = rest[base >= 0], base[base >= 0]
+    residual[rest] = _beside_base(squared, child[rest], a[rest], b[rest], base)
     return [
-        Merge(child, (int(a[n]), int(b[n])), float(residual[n]))
+        Merge(int(child[n]), (int(a[n]), int(b[n])), float(residual[n]))
         for n in np.flatnonzero(~np.isnan(residual)).tolist()
     ]
 
 
-def _nearest(family: Family, squared: Floats, child: int) -> list[int]:
+def _pairs(family: Family, squared: Floats, child: int) -> Places:
+    """A member and every two of its relatives that are tried as its parents, (3, pairs)."""
+    near = _may_be_merged(family, child, _nearest(squared, child))
+    first, second = _every_two(len(near))
+    a, b = near[first], near[second]
+    apart = squared[a, b] > LEAST
+    a, b = a[apart], b[apart]
+    return np.stack([np.full(len(a), child), a, b])
+
+
+@lru_cache(maxsize=_NEAREST + 1)
+def _every_two(count: int) -> tuple[Places, Places]:
+    return np.triu_indices(count, 1)
+
+
+def _nearest(squared: Floats, child: int) -> Places:
     order = np.argsort(squared[child], kind="stable")
-    apart = squared[child, order] > LEAST
-    return [int(other) for other in order[apart] if other != child][:_NEAREST]
+    return order[(squared[child, order] > LEAST) & (order != child)][:_NEAREST]
 
 
-def _may_be_merged(family: Family, child: int, parent: int) -> bool:
-    """Whether what the child lost and what it shares with others lets this be one of its parents."""
-    if not family.may_descend[child, parent] or not family.may_descend[parent, child]:
-        return False  # zeros and lattices survive an average only where all parents have them
-    kept = np.minimum(family.tensors[child], family.tensors[parent])
-    foreign = np.minimum(family.tensors[child] - kept, family.tensors)
-    foreign[child] = 0
-    return bool(foreign.sum(1).max() <= _IDENTICAL * family.counts[child])
+def _may_be_merged(family: Family, child: int, parents: Places) -> Places:
+    """Those parents that the child may have by what it lost and by what it shares with others."""
+    # zeros and lattices survive an average only where all parents have them
+    may = family.may_descend[child, parents] & family.may_descend[parents, child]
+    parents = parents[may]
+    limit = _IDENTICAL * family.counts[child]
+    own = np.maximum(family.tensors[child] - family.tensors[parents], 0)
+    fits = own.sum(1) <= limit
+    for place in np.flatnonzero(~fits).tolist():
+        foreign = np.minimum(own[place], family.tensors)
+        foreign[child] = 0
+        fits[place] = foreign.sum(1).max() <= limit
+    return parents[fits]
 
 
-def _base(family: Family, squared: Floats, child: int, a: Places, b: Places) -> Places:
+def _base(family: Family, squared: Floats, child: Places, a: Places, b: Places) -> Places:
     """The relative that two parents' changes are measured from: the nearest to both that does not lie between them as
     another merge would; -1 for none. a, b: the parents of each pair."""
     to_a, to_b, apart = squared[a], squared[b], squared[a, b][:, None]
@@ -116,7 +139,7 @@ def _base(family: Family, squared: Floats, child: int, a: Places, b: Places) -> 
     return np.where(allowed.any(1), nearest, -1)
 
 
-def _beside_line(squared: Floats, child: int, a: Places, b: Places) -> Floats:
+def _beside_line(squared: Floats, child: Places, a: Places, b: Places) -> Floats:
     """How far the child lies beside the line from a to b, over its distance to the nearer; NaN where it is no merge."""
     length, to_a, to_b = squared[a, b], squared[child, a], squared[child, b]
     place = (to_a + length - to_b) / (2 * length)
@@ -125,7 +148,7 @@ def _beside_line(squared: Floats, child: int, a: Places, b: Places) -> Floats:
     return np.where(merged, residual, np.nan)
 
 
-def _beside_base(squared: Floats, child: int, a: Places, b: Places, base: Places) -> Floats:
+def _beside_base(squared: Floats, child: Places, a: Places, b: Places, base: Places) -> Floats:
     """Share of the child's changes from the base that its parents leave unexplained; NaN where it is no merge."""
     size, from_a, from_b = squared[child, base], squared[a, base], squared[b, base]
     between = (from_a + from_b - squared[a, b]) / 2
@@ -148,7 +171,7 @@ def _beside_base(squared: Floats, child: int, a: Places, b: Places, base: Places
     return np.where(merged, 1 - explained, np.nan)
 
 
-def _off_the_way(squared: Floats, member: Places | int, one: Places, other: Places) -> Floats:
+def _off_the_way(squared: Floats, member: Places, one: Places, other: Places) -> Floats:
     """How far a member lies from the way between two others: 0 on it, 1 at the end of it or beside it."""
     to_one, to_other = squared[member, one], squared[member, other]
     detour: Floats = (to_one + to_other - squared[one, other]) / 2 / np.minimum(to_one, to_other)

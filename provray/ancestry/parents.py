@@ -11,7 +11,7 @@ import numpy as np
 from provray.ancestry.between import Between, look_between
 from provray.ancestry.direction import Direction
 from provray.ancestry.fingerprint import Fingerprint
-from provray.ancestry.kinship import LEAST, ZEROS, Bools, Family, Floats
+from provray.ancestry.kinship import LEAST, ZEROS, Bools, Family
 from provray.ancestry.merges import Merge
 
 _HIDDEN = 0.3
@@ -60,63 +60,55 @@ def find_parents(
     if family.size == 2 and not merged:
         return [_only_pair(members, direction)]
     shadows = _shadows(family, others)
-    choices: dict[int, _Candidate] = {}
-    for child in range(family.size):
-        if child in merged:
+    made_of = {(merge.child, parent) for merge in merges for parent in merge.parents}
+    tried = _tried(family)
+    pairs = [
+        (child, parent)
+        for child in np.flatnonzero(others).tolist()
+        for parent in _not_barred(family, child, tried[child])
+        if (parent, child) not in made_of
+        and (parent not in shadows or _own_tensors(family, child, parent, shadows[parent]))
+    ]
+    fitting: dict[int, list[_Candidate]] = {}
+    for (child, parent), around in zip(pairs, look_between(family, pairs, others), strict=True):
+        if around.hidden > _HIDDEN:
             continue
-        own = [merge.child for merge in merges if child in merge.parents]
-        tried = [other for other in _tried(family, child) if other not in own]
-        fitting = _candidates(members, family, child, tried, others, shadows, direction)
-        if fitting:
-            choices[child] = _nearest(family, child, fitting)
+        said = direction(members[child], members[parent])
+        odds = said.log_likelihood_ratio + _CENTRAL * around.above * min(around.weight, 1.0)
+        if odds > 0:
+            fitting.setdefault(child, []).append(_Candidate(parent, odds, around, said.reasons))
+    choices = {child: _nearest(family, child, found) for child, found in fitting.items()}
     _break_cycles(choices, merges)
     return [_found(child, choice) for child, choice in sorted(choices.items())]
 
 
-def _candidates(
-    members: Sequence[Fingerprint],
-    family: Family,
-    child: int,
-    tried: Sequence[int],
-    others: Bools,
-    shadows: dict[int, list[int]],
-    direction: Callable[[Fingerprint, Fingerprint], Direction],
-) -> list[_Candidate]:
-    found = []
-    asked = [
-        parent
-        for parent in tried
-        if family.may_descend[child, parent]
-        and not _yields(family, child, parent)
-        and (parent not in shadows or _own_tensors(family, child, parent, shadows[parent]))
+def _tried(family: Family) -> list[list[int]]:
+    """For each member the relatives that are tried as its parent."""
+    near = np.argsort(family.apart, axis=1, kind="stable")[:, : _TRIED + 1]
+    many = np.argsort(-family.shared, axis=1, kind="stable")[:, : _TRIED + 1]
+    sharing = np.take_along_axis(family.shared, many, axis=1) > 0
+    both = [
+        [*nearest, *most[some].tolist()]
+        for nearest, most, some in zip(near.tolist(), many, sharing, strict=True)
     ]
-    for parent, around in zip(asked, look_between(family, child, asked, others), strict=True):
-        if around.hidden > _HIDDEN:
-            continue
-        said = direction(members[child], members[parent])
-        heard = min(around.weight, 1.0)
-        odds = said.log_likelihood_ratio + _CENTRAL * around.above * heard
-        if odds > 0:
-            found.append(_Candidate(parent, odds, around, said.reasons))
-    return found
+    return [
+        [other for other in dict.fromkeys(listed) if other != child]
+        for child, listed in enumerate(both)
+    ]
 
 
-def _tried(family: Family, child: int) -> list[int]:
-    near = np.argsort(family.distances.sum(0)[child], kind="stable")
-    many = np.argsort(-family.shared[child], kind="stable")
-    many = many[family.shared[child, many] > 0]
-    both = [*near[: _TRIED + 1].tolist(), *many[: _TRIED + 1].tolist()]
-    return [other for other in dict.fromkeys(both) if other != child]
-
-
-def _yields(family: Family, child: int, parent: int) -> bool:
-    """Whether a lossy model is not the parent because a less lossy one shares as much with the child: pruned to 60 %
-    lies between pruned to 30 % and to 80 %, and all three are made of one original."""
-    less = family.may_descend[parent] & ~family.may_descend[:, parent]
-    less &= family.shared[child] >= family.shared[child, parent]
-    less[[child, parent]] = False
+def _not_barred(family: Family, child: int, parents: Sequence[int]) -> list[int]:
+    """Those parents that lost nothing which the child has, and that yield to nobody: a lossy model is not the parent if
+    a less lossy one shares as much with the child. Pruned to 60 % lies between pruned to 30 % and to 80 %, and all
+    three are made of one original."""
+    kept = np.array([p for p in parents if family.may_descend[child, p]], np.intp)
+    less = family.may_descend[kept] & ~family.may_descend[:, kept].T
+    less &= family.shared[child] >= family.shared[child, kept][:, None]
+    less[:, child] = False
+    less[np.arange(len(kept)), kept] = False
     squared = family.distances[0][child]
-    return bool((less & (squared[parent] > _HALF * squared)).any())
+    yields = (less & (squared[kept][:, None] > _HALF * squared)).any(1)
+    return kept[~yields].tolist()
 
 
 def _shadows(family: Family, others: Bools) -> dict[int, list[int]]:
@@ -127,11 +119,13 @@ def _shadows(family: Family, others: Bools) -> dict[int, list[int]]:
     for member in np.nonzero(family.zeros <= ZEROS)[0].tolist():
         near = np.argsort(squared[member], kind="stable")
         asked = near[others[near] & (near != member)][:_WITNESSES]
+        lacked = np.clip(family.tensors[asked] - family.tensors[member], 0, None)
+        if not lacked.any():
+            continue
         to_all = squared[member, asked]
         here = (to_all[:, None] + to_all[None] - squared[np.ix_(asked, asked)]) / 2
         arms = np.minimum(to_all[:, None], to_all[None])
         met = (here <= _AT_PLACE * arms) & (arms > LEAST)
-        lacked = np.clip(family.tensors[asked] - family.tensors[member], 0, None)
         both = np.minimum(lacked[:, None], lacked[None]).sum(2) > 0
         np.fill_diagonal(both, False)
         met &= both
@@ -154,7 +148,7 @@ def _nearest(family: Family, child: int, fitting: Sequence[_Candidate]) -> _Cand
     then the one that shares most with the whole family."""
     shared = {c.parent: int(family.shared[child, c.parent]) for c in fitting}
     kept = [c for c in fitting if shared[c.parent] >= _AS_MANY * max(shared.values())]
-    squared: Floats = family.distances.sum(0)[child]
+    squared = family.apart[child]
     least = min(squared[c.parent] for c in kept)
     kept = [c for c in kept if squared[c.parent] <= _AS_NEAR * least + LEAST]
     heads, known = family.heads[child], family.shared.sum(1)

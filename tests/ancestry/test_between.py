@@ -30,14 +30,16 @@ def _family(size: int, seed: int) -> Family:
 
 
 @pytest.mark.parametrize("size", [2, 7, 90])  # the last has more members than are asked
-def test_many_parents_at_once_are_each_alone(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_pairs_at_once_are_each_alone(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     family = _family(size, size)
     others = np.random.default_rng(1).random(size) > 0.1
-    parents = list(range(1, min(size, 17)))
-    alone = [between.look_between(family, 0, [parent], others)[0] for parent in parents]
-    together = between.look_between(family, 0, parents, others)
-    monkeypatch.setattr(between, "_VALUES", 1)  # every parent's part by itself
-    apart = between.look_between(family, 0, parents, others)
+    children = [child for child in (0, 3, size - 1) if child < size]
+    others[children] = True
+    pairs = [(c, p) for c in children for p in range(min(size, 17)) if p != c]
+    alone = [between.look_between(family, [pair], others)[0] for pair in pairs]
+    together = between.look_between(family, pairs, others)
+    monkeypatch.setattr(between, "_VALUES", 1)  # every pair by itself
+    apart = between.look_between(family, pairs, others)
     for one, many, part in zip(alone, together, apart, strict=True):
         wanted = pytest.approx((one.hidden, one.above, one.weight), abs=1e-12)
         assert (many.hidden, many.above, many.weight) == wanted
@@ -47,6 +49,6 @@ def test_many_parents_at_once_are_each_alone(size: int, monkeypatch: pytest.Monk
 
 def test_who_is_alone_hears_nothing() -> None:
     nobody = np.zeros(7, bool)
-    (found,) = between.look_between(_family(7, 1), 0, [3], nobody)
+    (found,) = between.look_between(_family(7, 1), [(0, 3)], nobody)
     assert found == between.Between(0.0, 0.0, 0.0)
-    assert between.look_between(_family(7, 1), 0, [], ~nobody) == []
+    assert between.look_between(_family(7, 1), [], ~nobody) == []
