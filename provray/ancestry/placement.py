@@ -9,7 +9,8 @@ import numpy as np
 
 from provray.ancestry.direction import LIMIT
 from provray.ancestry.fingerprint import Fingerprint
-from provray.ancestry.lineage import DirectionOf, Edge, build_lineage
+from provray.ancestry.kin import Kin
+from provray.ancestry.lineage import Edge
 from provray.ancestry.matrices import cosines
 from provray.ancestry.relation import guess_relation
 from provray.ancestry.shared_tensors import shared_values
@@ -30,24 +31,16 @@ class Placement:
     siblings: tuple[str, ...]
 
 
-def place(
-    suspect: Fingerprint, relatives: Sequence[Fingerprint], direction_of: DirectionOf
-) -> Placement:
-    """Place a suspect in the lineage that it makes with its relatives, none of which is bit-identical to it.
+def place(suspect: Fingerprint, relatives: Sequence[Fingerprint], kin: Kin) -> Placement:
+    """Place a suspect in the lineage that it makes with its relatives, none of which is bit-identical to it. kin: all
+    of them.
 
     Raises ValueError if a relative bears the suspect's name.
     """
-    count = len(relatives) + 1
-    lineage = build_lineage(
-        [suspect, *relatives],
-        lambda members: np.ones((len(members), len(members)), bool),
-        direction_of,
-    )
-    assert len(lineage.models) == count
     parents: dict[str, Edge] = {}
     above: dict[str, set[str]] = {}
     below: dict[str, set[str]] = {}
-    for edge in lineage.edges:
+    for edge in kin.lineage([suspect, *relatives]).edges:
         if edge.relation == "copy":
             # bit-identical models stand for each other: what is above or below one is so of the other
             for a, b in ((edge.parent, edge.child), (edge.child, edge.parent)):
@@ -70,7 +63,7 @@ def place(
                 parents[r.model] = Edge(r.model, suspect.model, how, 0.5, (reason,), False)
     if not parents and (hub := hub_of(suspect, relatives)) is not None:
         # few relatives leave the lineage undecided; the one that all others lie behind is no sibling
-        came = direction_of(suspect, hub)
+        came = kin.direction(suspect, hub)
         if came.said == "ancestor" or (
             (came.said == "unknown" or abs(came.log_likelihood_ratio) <= LIMIT)
             and (suspect.model not in below)

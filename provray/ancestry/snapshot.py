@@ -24,6 +24,8 @@ from provray.ancestry.cohort import Cohort, choose_cohort, sample
 from provray.ancestry.fingerprint import Fingerprint, assemble
 from provray.ancestry.gallery import Gallery, pack_contents, unpack_contents
 from provray.ancestry.index_null import index_nulls
+from provray.ancestry.kin import Kin, KnownKin
+from provray.ancestry.lineage import DirectionOf
 from provray.ancestry.null import Null
 from provray.ancestry.search_vector import behaviour_vector, weights_vector
 from provray.fingerprints.space import SpaceMismatch
@@ -44,6 +46,8 @@ CONTENTS = "contents.arrow"
 """The file that holds what the tensors of every model hold; see `Gallery`."""
 _REMEMBERED = 2_000
 """Full fingerprints that are kept in memory, at most: some 100 kB each of a model of many tensors."""
+_KIN = 4_000
+"""Members of the kin that are kept in memory, together: some 5 kB each in a family of five, 20 in one of fifty."""
 Parts = tuple[dict[str, Cohort], dict[NullKey, Null], dict[str, SearchIndex]]
 """Cohorts by space, nulls, and search indexes by name: what is kept in a cache."""
 
@@ -66,6 +70,7 @@ class Snapshot:
     store: RowStore
     gallery: Gallery
     _read: dict[str, Fingerprint] = field(default_factory=dict, repr=False, compare=False)
+    _kin: KnownKin = field(default_factory=lambda: KnownKin(_KIN), repr=False, compare=False)
 
     @property
     def models(self) -> int:
@@ -117,6 +122,12 @@ class Snapshot:
             self._read.update(read)
             found.update(read)
         return [found[model] for model in wanted]
+
+    def kin(self, members: Sequence[Fingerprint], direction_of: DirectionOf) -> Kin:
+        """Models that share learned weights; remembered where all of them are the indexed ones."""
+        if all(self._read.get(member.model) is member for member in members):
+            return self._kin.of([member.model for member in members], direction_of)
+        return Kin(direction_of)
 
 
 def open_snapshot(place: Place, spaces: Iterable[str], version: int | None = None) -> Snapshot:

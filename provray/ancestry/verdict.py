@@ -16,9 +16,10 @@ from typing import Literal
 from provray.ancestry.calibration import Calibration, shipped_calibration
 from provray.ancestry.candidate import SHARES, STOLEN, Candidate, Evidence
 from provray.ancestry.contradictions import Contradiction, contradictions
-from provray.ancestry.direction import Direction, direction
+from provray.ancestry.direction import direction
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.inheritance import condition, inheritance
+from provray.ancestry.kin import Kin
 from provray.ancestry.lineage import DirectionOf
 from provray.ancestry.lineup import Lineup
 from provray.ancestry.null import adjusted
@@ -135,12 +136,12 @@ def conclude(
     """The second half of `judge`: the answer for what was examined, with the same arguments."""
     suspect, candidates = seen.suspect, list(seen.candidates)
     calibration = calibration or shipped_calibration()
-    direction_of = _once(direction_of)
     relatives = [c for c in candidates if c.inherits][:RELATIVES]
-    kin = {f.model: f for f in snapshot.profiles(c.model for c in relatives)}
+    others = {f.model: f for f in snapshot.profiles(c.model for c in relatives)}
     resemblance = None
     if relatives:
-        verdict, candidates = _by_weights(suspect, kin, candidates, relatives, direction_of)
+        kin = snapshot.kin([suspect, *others.values()], direction_of)
+        verdict, candidates = _by_weights(suspect, others, candidates, relatives, kin)
     else:
         resemblance = _resemblance(suspect, seen.others, candidates, snapshot, calibration)
         verdict, candidates = _by_behaviour(candidates, resemblance, fdr)
@@ -156,22 +157,9 @@ def conclude(
         tuple(explained[c.model] for c in candidates[:top_k]),
         resemblance,
         fdr,
-        _contradictions(suspect, verdict, ancestors, kin, snapshot),
+        _contradictions(suspect, verdict, ancestors, others, snapshot),
         warnings_of(suspect, snapshot, calibration),
     )
-
-
-def _once(direction_of: DirectionOf) -> DirectionOf:
-    """The same, asked once of each pair."""
-    known: dict[tuple[str, str], Direction] = {}
-
-    def ask(suspect: Fingerprint, other: Fingerprint) -> Direction:
-        pair = suspect.model, other.model
-        if pair not in known:
-            known[pair] = direction_of(suspect, other)
-        return known[pair]
-
-    return ask
 
 
 def nearest(
@@ -304,13 +292,11 @@ def _by_weights(
     others: Mapping[str, Fingerprint],
     candidates: Sequence[Candidate],
     relatives: Sequence[Candidate],
-    direction_of: DirectionOf,
+    kin: Kin,
 ) -> tuple[Verdict, list[Candidate]]:
     """The verdict of the weights, and the candidates with their place in the suspect's lineage, ancestors first."""
-    placement = place(suspect, [others[c.model] for c in relatives], direction_of)
-    placed = {
-        c.model: _placed(suspect, others[c.model], c, placement, direction_of) for c in relatives
-    }
+    placement = place(suspect, [others[c.model] for c in relatives], kin)
+    placed = {c.model: _placed(suspect, others[c.model], c, placement, kin) for c in relatives}
     order = [*placement.ancestors, *placement.siblings, *placement.descendants]
     rest = [c for c in candidates if c.model not in placed]
     verdict: Verdict = (
@@ -324,12 +310,12 @@ def _placed(
     other: Fingerprint,
     candidate: Candidate,
     placement: Placement,
-    direction_of: DirectionOf,
+    kin: Kin,
 ) -> Candidate:
     """A relative with what it is to the suspect."""
     if candidate.model in placement.siblings:
         return replace(candidate, relation="sibling")
-    came = direction_of(suspect, other)
+    came = kin.direction(suspect, other)
     if candidate.model in placement.descendants:
         return replace(candidate, relation="descendant", direction=replace(came, said="descendant"))
     edge = placement.parents.get(candidate.model)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from provray.ancestry.direction import direction
+from provray.ancestry.kin import Kin
 from provray.ancestry.placement import Placement, hub_of, place
 from tests.ancestry.families import (
     Tensors,
@@ -32,8 +33,8 @@ FAMILY: dict[str, Tensors] = {
 
 def _placed(suspect: Tensors, *names: str) -> Placement:
     relatives = [fingerprinted(name, FAMILY[name]) for name in names]
-    found = place(fingerprinted("suspect", suspect), relatives, direction)
-    turned = place(fingerprinted("suspect", suspect), relatives[::-1], direction)
+    found = place(fingerprinted("suspect", suspect), relatives, Kin(direction))
+    turned = place(fingerprinted("suspect", suspect), relatives[::-1], Kin(direction))
     assert turned == replace(found, siblings=found.siblings[::-1])  # those keep their order
     everyone = [*found.ancestors, *found.descendants, *found.siblings]
     assert sorted(everyone) == sorted(names)  # each is one thing, and only one
@@ -99,23 +100,23 @@ def test_copies_among_the_relatives_stand_for_each_other() -> None:
     twice = [fingerprinted(name, FAMILY[name]) for name in names]
     for name in ("a base again", "z base again"):
         relatives = [*twice, fingerprinted(name, BASE)]
-        found = place(fingerprinted("suspect", tuned(BASE, 9)), relatives, direction)
+        found = place(fingerprinted("suspect", tuned(BASE, 9)), relatives, Kin(direction))
         assert set(found.ancestors) == {"base", name}
         assert set(found.siblings) == {"child", "other", "third"}
-        above = place(fingerprinted("suspect", BASE), relatives[1:4], direction)
+        above = place(fingerprinted("suspect", BASE), relatives[1:4], Kin(direction))
         assert set(above.descendants) == {"child", "other", "third"}
     copies = [*twice[:1], *twice[2:], *(fingerprinted(n, CHILD) for n in ("child", "x child"))]
-    found = place(fingerprinted("suspect", BASE), copies[1:], direction)
+    found = place(fingerprinted("suspect", BASE), copies[1:], Kin(direction))
     assert set(found.descendants) == {"other", "third", "child", "x child"}
 
 
 def test_nobody_is_its_own_relative() -> None:
     with pytest.raises(ValueError, match="suspect: several fingerprints of one model"):
-        place(fingerprinted("suspect", BASE), [fingerprinted("suspect", CHILD)], direction)
+        place(fingerprinted("suspect", BASE), [fingerprinted("suspect", CHILD)], Kin(direction))
 
 
 def test_without_relatives_there_is_no_place() -> None:
-    assert place(fingerprinted("suspect", BASE), [], direction) == Placement({}, (), (), ())
+    assert place(fingerprinted("suspect", BASE), [], Kin(direction)) == Placement({}, (), (), ())
 
 
 def test_the_relative_that_all_others_lie_behind_is_the_hub() -> None:
