@@ -12,6 +12,7 @@ from provray.ancestry.candidate import Candidate
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.snapshot import Snapshot
 from provray.ancestry.verdict import Answer, Examined, conclude, copies, examine, nearest
+from provray.ancestry.weighing import Weighed
 from provray.index.row import Row
 
 _ANCESTOR = pa.struct(
@@ -93,7 +94,7 @@ class Everyone:
             "ancestors": [_ancestor(c) for c in answer.ancestors],
             "contradictions": [c.text for c in answer.contradictions],
             "warnings": list(answer.warnings),
-            "pairs": [pair for c in seen.candidates if (pair := _pair(c, self._fdr))],
+            "pairs": _pairs(seen.candidates, self._fdr),
             "digests": [int(digest, 16) for digest in suspect.telling_digests],
         }
 
@@ -130,14 +131,19 @@ def _ancestor(candidate: Candidate) -> Mapping[str, Any]:
     }
 
 
-def _pair(candidate: Candidate, fdr: float) -> Mapping[str, Any] | None:
-    """What the pair shows of inherited weights; None where that cannot count, however many pairs there are."""
-    shown = candidate.inheritance
-    if shown is None or shown.p_shares > fdr:
-        return None
-    return {
-        "model": candidate.model,
-        "p_shares": shown.p_shares,
-        "p_start": shown.p_start,
-        "log_odds": shown.log_odds,
-    }
+def _pairs(weighed: Weighed, fdr: float) -> list[Mapping[str, Any]]:
+    """What each pair shows of inherited weights, where that can count, however many pairs there are."""
+    shown = weighed.shown
+    p_shares, p_start, log_odds = (
+        column.tolist() for column in (shown.p_shares, shown.p_start, shown.log_odds)
+    )
+    return [
+        {
+            "model": weighed.others.models[n],
+            "p_shares": p_shares[n],
+            "p_start": p_start[n],
+            "log_odds": log_odds[n],
+        }
+        for n in weighed.order
+        if p_shares[n] <= fdr
+    ]

@@ -75,21 +75,49 @@ def condition(ours: str | None, theirs: str | None) -> str:
     return SAME if len({ours, theirs} - {None}) == 1 else OTHER
 
 
+@dataclass(frozen=True)
+class Shown:
+    """`Inheritance` of many pairs, as columns: 1, 1 and 0 where nothing was measured. p_values: of `FEATURES`, (pairs,
+    4), NaN where there is none. nulls: by condition and score."""
+
+    conditions: Sequence[str]
+    p_shares: Floats
+    p_start: Floats
+    log_odds: Floats
+    p_values: Floats
+    nulls: Mapping[str, Mapping[str, Null]]
+
+    def of(self, number: int) -> Inheritance | None:
+        """What one pair shows; None if neither weights nor profile were measured for both."""
+        found = {
+            name: p
+            for name, p in zip(FEATURES, self.p_values[number].tolist(), strict=True)
+            if p == p
+        }
+        if not found:
+            return None
+        nulls = self.nulls[self.conditions[number]]
+        return Inheritance(
+            float(self.p_shares[number]),
+            float(self.p_start[number]),
+            float(self.log_odds[number]),
+            found,
+            {name: nulls[name] for name in found},
+        )
+
+
 def inheritance(
-    scores: Sequence[Scores],
+    values: Floats,
     conditions: Sequence[str],
     calibration: Calibration,
     nulls: Mapping[NullKey, Null],
-) -> list[Inheritance | None]:
-    """What the scores of each pair show; None if neither weights nor profile were measured for both.
+) -> Shown:
+    """What the scores of each pair show.
 
-    conditions: of each pair. nulls: of the index, by score and condition; where it has none, the shipped ones.
+    values: of `FEATURES`, (pairs, 4), NaN where missing. conditions: of each pair. nulls: of the index, by score and
+    condition; where it has none, the shipped ones.
     """
-    if not scores:
-        return []
-    found = [(s.weights, s.biases, s.shared, lower_profile(s)) for s in scores]
-    values = np.array(found, np.float64)
-    of = np.array(conditions)
+    of = np.array(conditions, str)
     p_values = np.full(values.shape, np.nan)
     held: dict[str, dict[str, Null]] = {}
     for told in sorted(set(conditions)):
@@ -103,17 +131,10 @@ def inheritance(
             chosen = (of == told) & ~np.isnan(values[:, k])
             p_values[chosen, k] = null.p_values(values[chosen, k])
     there = ~np.isnan(p_values)
-    shares = np.minimum(np.where(there, p_values, 1.0).min(1) * there.sum(1), 1.0)
-    common = np.where(there, p_values, 1.0)[:, FEATURES.index("shared")]
-    odds, starts = learned(values, common, calibration)
-    shown: list[Inheritance | None] = []
-    for told, each, share, start, log_odds in zip(
-        conditions, p_values.tolist(), shares.tolist(), starts.tolist(), odds.tolist(), strict=True
-    ):
-        ps = {name: p for name, p in zip(FEATURES, each, strict=True) if p == p}
-        by = {name: held[told][name] for name in ps}
-        shown.append(Inheritance(share, start, log_odds, ps, by) if ps else None)
-    return shown
+    known = np.where(there, p_values, 1.0)
+    shares = np.minimum(known.min(1) * np.maximum(there.sum(1), 1), 1.0)
+    odds, starts = learned(values, known[:, FEATURES.index("shared")], calibration)
+    return Shown(conditions, shares, starts, odds, p_values, held)
 
 
 def learned(values: Floats, common: Floats, calibration: Calibration) -> tuple[Floats, Floats]:

@@ -32,28 +32,75 @@ class Scores:
     gif: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ScoreTable:
+    """`Scores` of one model with many others, as columns: NaN where one was not measured."""
+
+    weights: Floats
+    biases: Floats
+    shared: Floats
+    dna: Mapping[str, Floats]
+    gif: Mapping[str, Floats]
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def of(self, number: int) -> Scores:
+        """Those with one of the others."""
+        weights, biases, shared = (
+            _measured(column[number]) for column in (self.weights, self.biases, self.shared)
+        )
+        return Scores(weights, biases, shared, _row(self.dna, number), _row(self.gif, number))
+
+    @property
+    def behaviour(self) -> Floats:
+        """`behaviour_score` of each."""
+        columns = [self.dna[name] for name in BEHAVIOUR if name in self.dna]
+        columns.extend(self.gif.values())
+        total, count = np.zeros(len(self)), np.zeros(len(self))
+        for column in columns:
+            total += np.nan_to_num(column)
+            count += ~np.isnan(column)
+        return np.divide(total, count, out=np.full(len(self), np.nan), where=count > 0)
+
+    @property
+    def lower_profile(self) -> Floats:
+        """`lower_profile` of each."""
+        if not self.dna.keys() >= set(LOWER_HALF):
+            return np.full(len(self), np.nan)
+        lowest: Floats = np.min([self.dna[name] for name in LOWER_HALF], axis=0)
+        return lowest
+
+    @property
+    def features(self) -> Floats:
+        """The scores that speak of inherited weights, a row for each of the others; see `inheritance.FEATURES`."""
+        return np.stack([self.weights, self.biases, self.shared, self.lower_profile], axis=1)
+
+
 def compare(a: Fingerprint, b: Fingerprint, cohorts: Mapping[str, Cohort]) -> Scores:
     """All scores of a pair; see `compare_all`."""
-    return compare_all(a, line_up([b]), cohorts)[0]
+    return compare_all(a, line_up([b]), cohorts).of(0)
 
 
-def compare_all(
-    suspect: Fingerprint, others: Lineup, cohorts: Mapping[str, Cohort]
-) -> list[Scores]:
+def compare_all(suspect: Fingerprint, others: Lineup, cohorts: Mapping[str, Cohort]) -> ScoreTable:
     """All scores of a suspect with each of the others. Kinds and readouts that one of two lacks, and behaviour of two
     modalities, are left out.
 
     cohorts: by space id. Raises SpaceMismatch if two have a kind in different spaces.
     """
-    weights, biases = (_measured(_sketches(suspect, others, readout)) for readout in READOUTS)
-    shared = _measured(others.contents.shared(suspect.contents))
+    weights, biases = (_sketches(suspect, others, readout) for readout in READOUTS)
+    shared = others.contents.shared(suspect.contents)
     dna, gif = (_behaviour(kind, suspect, others, cohorts) for kind in ("dna", "gif"))
-    return [Scores(*each) for each in zip(weights, biases, shared, dna, gif, strict=True)]
+    return ScoreTable(weights, biases, shared, dna, gif)
 
 
-def _measured(values: Floats) -> list[float | None]:
-    """None for NaN."""
-    return [None if value != value else value for value in values.tolist()]
+def _measured(value: float) -> float | None:
+    return None if value != value else float(value)
+
+
+def _row(columns: Mapping[str, Floats], number: int) -> dict[str, float]:
+    values = {name: float(column[number]) for name, column in columns.items()}
+    return {name: value for name, value in values.items() if value == value}
 
 
 def _sketches(suspect: Fingerprint, others: Lineup, readout: str) -> Floats:
@@ -76,9 +123,9 @@ def _sketches(suspect: Fingerprint, others: Lineup, readout: str) -> Floats:
 
 def _behaviour(
     kind: str, suspect: Fingerprint, others: Lineup, cohorts: Mapping[str, Cohort]
-) -> list[dict[str, float]]:
+) -> dict[str, Floats]:
     """Cosines of one kind's centred readouts, by name, with each of the others; those of one layout at once."""
-    found: list[dict[str, float]] = [{} for _ in others.models]
+    found: dict[str, Floats] = {}
     ours: Row | None = getattr(suspect, kind)
     if ours is None:
         return found
@@ -99,9 +146,9 @@ def _behaviour(
             unit(vectors - cohort.means_of(names, vectors.shape[-1])),
             np.stack([centred[name] for name in names]),
         )
-        for number, values in zip(rows.numbers.tolist(), cosines.tolist(), strict=True):
-            found[number] = dict(zip(names, values, strict=True))
-    return found
+        for name, values in zip(names, cosines.T, strict=True):
+            found.setdefault(name, np.full(len(others), np.nan))[rows.numbers] = values
+    return dict(sorted(found.items()))
 
 
 LOWER_HALF = ("noise@0", "noise@1/6", "noise@1/3", "noise@1/2")

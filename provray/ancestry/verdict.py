@@ -14,21 +14,20 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from provray.ancestry.calibration import Calibration, shipped_calibration
-from provray.ancestry.candidate import SHARES, STOLEN, Candidate, Evidence
+from provray.ancestry.candidate import STOLEN, Candidate, Evidence
 from provray.ancestry.contradictions import Contradiction, contradictions
 from provray.ancestry.direction import direction
 from provray.ancestry.fingerprint import Fingerprint
-from provray.ancestry.inheritance import condition, inheritance
 from provray.ancestry.kin import Kin
 from provray.ancestry.lineage import DirectionOf
 from provray.ancestry.lineup import Lineup
-from provray.ancestry.null import adjusted
 from provray.ancestry.placement import Placement, place
 from provray.ancestry.relation import guess_relation
 from provray.ancestry.resemblance import Resemblance, stand_out
-from provray.ancestry.scores import behaviour_score, compare, compare_all
+from provray.ancestry.scores import behaviour_score, compare
 from provray.ancestry.snapshot import Snapshot
 from provray.ancestry.warnings import warnings_of
+from provray.ancestry.weighing import Weighed, weigh
 from provray.ancestry.wording import axis_words, behaviour_evidence, verdict_words, weights_evidence
 
 Verdict = Literal["copy", "ancestor", "descendant", "sibling", "related", "none"]
@@ -98,8 +97,7 @@ class Examined:
     tests: how many models the index has for it."""
 
     suspect: Fingerprint
-    others: Lineup
-    candidates: Sequence[Candidate]
+    candidates: Weighed
     tests: int
 
 
@@ -121,8 +119,7 @@ def examine(
     others = snapshot.gallery.line_up(n for n in names if n not in left_out)
     tests = max(snapshot.models - len(left_out), len(others), 1)
     calibration = calibration or shipped_calibration()
-    candidates = weigh(suspect, others, snapshot, calibration, fdr, tests)
-    return Examined(suspect, others, candidates, tests)
+    return Examined(suspect, weigh(suspect, others, snapshot, calibration, fdr, tests), tests)
 
 
 def conclude(
@@ -134,7 +131,7 @@ def conclude(
     direction_of: DirectionOf = direction,
 ) -> Answer:
     """The second half of `judge`: the answer for what was examined, with the same arguments."""
-    suspect, candidates = seen.suspect, list(seen.candidates)
+    suspect, candidates = seen.suspect, seen.candidates.first(top_k)
     calibration = calibration or shipped_calibration()
     relatives = [c for c in candidates if c.inherits][:RELATIVES]
     others = {f.model: f for f in snapshot.profiles(c.model for c in relatives)}
@@ -143,12 +140,15 @@ def conclude(
         kin = snapshot.kin([suspect, *others.values()], direction_of)
         verdict, candidates = _by_weights(suspect, others, candidates, relatives, kin)
     else:
-        resemblance = _resemblance(suspect, seen.others, candidates, snapshot, calibration)
+        candidates = list(seen.candidates)
+        resemblance = _resemblance(
+            suspect, seen.candidates.others, candidates, snapshot, calibration
+        )
         verdict, candidates = _by_behaviour(candidates, resemblance, fdr)
     ancestors = [c for c in candidates if c.axis]
 
-    told = (*ancestors[:top_k], *candidates[:top_k])
-    explained = {c.model: _explained(c, fdr, seen.tests) for c in told}
+    told = {c.model: c for c in (*ancestors[:top_k], *candidates[:top_k])}
+    explained = {model: _explained(c, fdr, seen.tests) for model, c in told.items()}
     return Answer(
         verdict,
         verdict_words(verdict, ancestors, [c for c in candidates if c.relation]),
@@ -242,49 +242,6 @@ def _explained(candidate: Candidate, fdr: float, tests: int) -> Candidate:
         *candidate.evidence,
     )
     return replace(candidate, evidence=evidence)
-
-
-def weigh(
-    suspect: Fingerprint,
-    others: Lineup,
-    snapshot: Snapshot,
-    calibration: Calibration,
-    fdr: float,
-    tests: int,
-) -> list[Candidate]:
-    """Each candidate's scores and what they show of inherited weights, best first.
-
-    Two families of tests: sharing anything, over the `tests` models of the index; then, among those that do, sharing
-    more than a start.
-    """
-    scores = compare_all(suspect, others, snapshot.cohorts)
-    conditions = [condition(suspect.model_type, theirs) for theirs in others.types]
-    found = inheritance(scores, conditions, calibration, snapshot.nulls)
-    q_values = adjusted([1.0 if i is None else i.p_shares for i in found], tests, others.families)
-    sharing = [n for n, q in enumerate(q_values) if q <= fdr]
-    starts = adjusted([i.p_start for n in sharing if (i := found[n])], len(sharing))
-    learned = dict(zip(sharing, starts, strict=True))
-    candidates = []
-    for n, (score, shown) in enumerate(zip(scores, found, strict=True)):
-        inherits = learned.get(n, 1.0) <= fdr and shown is not None and shown.log_odds >= 0
-        rank = max(score.weights or 0.0, score.biases or 0.0, score.shared or 0.0)
-        alike = max(behaviour_score(score) or 0.0, 0.0) / 2
-        candidates.append(
-            Candidate(
-                others.models[n],
-                others.revisions[n],
-                score,
-                score=round(min(max(rank if n in learned else min(alike, 0.5), 0.0), 1.0), 6),
-                probability=shown.probability if shown is not None and n in learned else 0.0,
-                p_value=1.0 if shown is None else max(shown.p_shares, 0.0),
-                q_value=max(q_values[n], learned.get(n, 0.0)),
-                shares=n in learned,
-                inherits=inherits,
-                relation=SHARES if n in learned and not inherits else "",
-                inheritance=shown,
-            )
-        )
-    return sorted(candidates, key=lambda c: (not c.inherits, not c.shares, -c.score, c.model))
 
 
 def _by_weights(

@@ -58,8 +58,12 @@ STRANGER = Scores(weights=0.01, biases=-0.02, shared=0.0)
 def _shown(
     scores: Scores, told: str, calibration: Calibration, nulls: dict[tuple[str, str], Null]
 ) -> Inheritance | None:
-    (found,) = inheritance([scores], [told], calibration, nulls)
-    return found
+    return inheritance(_values([scores]), [told], calibration, nulls).of(0)
+
+
+def _values(scores: list[Scores]) -> np.ndarray:
+    found = [features(s) for s in scores]
+    return np.array([[f.get(name, np.nan) for name in FEATURES] for f in found]).reshape(-1, 4)
 
 
 def test_only_what_was_measured_is_a_feature() -> None:
@@ -109,10 +113,13 @@ def test_many_pairs_at_once_are_each_alone() -> None:
         (replace(CHILD, biases=None), OTHER),
     ]
     nulls = {("weights", OTHER): _null(0.1, origin="index"), ("biases", SAME): _null(0.2, "index")}
-    together = inheritance([s for s, _ in pairs], [told for _, told in pairs], MADE, nulls)
+    table = inheritance(_values([s for s, _ in pairs]), [told for _, told in pairs], MADE, nulls)
+    together = [table.of(n) for n in range(len(pairs))]
     assert together == [_shown(s, told, MADE, nulls) for s, told in pairs]
     assert [found is None for found in together] == [False, False, True, False, False, False]
-    assert inheritance([], [], MADE, nulls) == []
+    nothing = (table.p_shares[2], table.p_start[2], table.log_odds[2])
+    assert nothing == (1.0, 1.0, 0.0)
+    assert len(inheritance(_values([]), [], MADE, nulls).p_shares) == 0
 
 
 def test_p_shares_is_the_least_p_value_times_how_many_there_are() -> None:

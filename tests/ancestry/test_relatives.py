@@ -11,7 +11,7 @@ import pytest
 from provray.ancestry.calibration import shipped_calibration
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.index_null import index_nulls
-from provray.ancestry.inheritance import condition, inheritance
+from provray.ancestry.inheritance import FEATURES, condition, features, inheritance
 from provray.ancestry.null import adjusted
 from provray.ancestry.relatives import relatives
 from provray.ancestry.scores import compare
@@ -89,20 +89,19 @@ def test_it_is_the_rule_of_one_pair(
     )
     nulls, calibration = index_nulls(members, {}), shipped_calibration()
     pairs = [(i, j) for i in range(len(some)) for j in range(i + 1, len(some))]
+    measured = [features(compare(some[i], some[j], {})) for i, j in pairs]
     shown = inheritance(
-        [compare(some[i], some[j], {}) for i, j in pairs],
+        np.array([[found.get(name, np.nan) for name in FEATURES] for found in measured]),
         [condition(some[i].model_type, some[j].model_type) for i, j in pairs],
         calibration,
         nulls,
     )
-    q = adjusted([1.0 if s is None else s.p_shares for s in shown], len(pairs))
+    q = adjusted(shown.p_shares.tolist(), len(pairs))
     kept = [n for n, value in enumerate(q) if value <= fdr]
-    starts = adjusted([s.p_start for n in kept if (s := shown[n])], len(kept))
+    starts = adjusted(shown.p_start[kept].tolist(), len(kept))
     expected = np.zeros((len(some), len(some)), bool)
     for n, start in zip(kept, starts, strict=True):
-        odds = shown[n]
-        assert odds is not None
-        if start <= fdr and odds.log_odds >= 0:
+        if start <= fdr and shown.log_odds[n] >= 0:
             expected[pairs[n]] = expected[pairs[n][::-1]] = True
     assert expected.any() == some_found
     found = relatives(some, {}, calibration, nulls, fdr)

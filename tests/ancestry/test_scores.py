@@ -7,6 +7,7 @@ import pytest
 
 from provray.ancestry.cohort import Cohort
 from provray.ancestry.fingerprint import Fingerprint
+from provray.ancestry.inheritance import features
 from provray.ancestry.lineup import line_up
 from provray.ancestry.scores import (
     BEHAVIOUR,
@@ -94,8 +95,36 @@ def test_many_at_once_are_each_alone() -> None:
     )
     cohorts = {"dna-1": Cohort("dna-1", {"noise@1": 0.1 * _random(99)}, 16, "index")}
     alone = [compare(ours, o, cohorts) for o in others]
-    assert compare_all(ours, line_up(others), cohorts) == alone
-    assert compare_all(ours, line_up([]), cohorts) == []
+    found = compare_all(ours, line_up(others), cohorts)
+    assert [found.of(n) for n in range(len(found))] == alone
+    assert len(compare_all(ours, line_up([]), cohorts)) == 0
+
+
+def test_columns_are_the_scores_of_each() -> None:
+    """Of models that lack some readouts, a kind, or the weights."""
+    names = [*LOWER_HALF, *BEHAVIOUR]
+    held = [names, names[1:], names[:4], []]
+    models = [
+        make_model(
+            f"m{i}",
+            _random(i) if i != 1 else None,
+            {name: _random(10 * i + j) for j, name in enumerate(kept)} if kept else None,
+            {"mixed@f": _random(i + 70)} if i != 2 else None,
+        )
+        for i, kept in enumerate(held)
+    ]
+    found = compare_all(models[0], line_up(models), {})
+    alone = [compare(models[0], other, {}) for other in models]
+    for column, single in (
+        (found.behaviour, behaviour_score),
+        (found.lower_profile, lower_profile),
+    ):
+        told = [None if value != value else value for value in column.tolist()]
+        assert told == [single(scores) for scores in alone]
+        assert None in told
+    assert [list(features(scores).values()) for scores in alone] == [
+        [value for value in row if value == value] for row in found.features.tolist()
+    ]
 
 
 def test_behaviour_is_centred_and_weights_are_not() -> None:

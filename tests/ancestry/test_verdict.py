@@ -15,7 +15,8 @@ from provray.ancestry.calibration import shipped_calibration
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.scores import LOWER_HALF
 from provray.ancestry.snapshot import Snapshot, open_snapshot
-from provray.ancestry.verdict import Answer, copies, judge, weigh
+from provray.ancestry.verdict import Answer, copies, judge
+from provray.ancestry.weighing import weigh
 from provray.fingerprints.space import SpaceMismatch
 from provray.index.table import FingerprintTable
 from provray.probes.build import DEFAULT_DIGESTS

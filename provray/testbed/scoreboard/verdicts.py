@@ -21,7 +21,8 @@ from provray.ancestry.direction import Direction
 from provray.ancestry.direction_cues import compare
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.snapshot import Snapshot, open_snapshot
-from provray.ancestry.verdict import judge, weigh
+from provray.ancestry.verdict import judge
+from provray.ancestry.weighing import weigh
 from provray.index.table import FingerprintTable
 from provray.testbed.fitting import direction as direction_fit
 from provray.testbed.fitting.pairs import THEFT
