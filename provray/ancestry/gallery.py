@@ -6,14 +6,15 @@ of memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from provray.ancestry.fingerprint import Fingerprint
-from provray.ancestry.lineup import Layout, Lineup, stacked
+from provray.ancestry.lineup import Layout, Lineup, Measured
 from provray.ancestry.shared_tensors import ContentTable, table_of
 from provray.index.row_store import RowStore
 
@@ -52,21 +53,22 @@ class Gallery:
     def line_up(self, models: Iterable[str]) -> Lineup:
         """These models, sorted by name; unknown ones are left out."""
         names = sorted({model for model in models if model in self._numbers})
-        numbers = [self._numbers[name] for name in names]
-        held: dict[Layout, list[tuple[int, Any]]] = {}
-        for kind in range(len(KINDS)):
-            rows, layouts = self._rows[kind, numbers].tolist(), self._of[kind, numbers].tolist()
-            for place, (row, layout) in enumerate(zip(rows, layouts, strict=True)):
-                if row >= 0:
-                    vectors = self._store.vectors(row)
-                    held.setdefault(self._layouts[layout], []).append((place, vectors))
+        numbers = np.array([self._numbers[name] for name in names], np.int64)
         return Lineup(
             names,
             [self._revisions[number] for number in numbers],
             [self._types[number] for number in numbers],
             self._contents.take(numbers),
-            stacked(held),
+            [measured for kind in range(len(KINDS)) for measured in self._measured(kind, numbers)],
         )
+
+    def _measured(self, kind: int, numbers: npt.NDArray[np.int64]) -> Iterator[Measured]:
+        """The rows of a kind that these models have, those of one layout together."""
+        layouts = self._of[kind, numbers]
+        for layout in sorted({*layouts.tolist()} - {-1}):
+            places = np.flatnonzero(layouts == layout)
+            vectors = self._store.vectors(self._rows[kind, numbers[places]])
+            yield Measured(self._layouts[layout], places, vectors)
 
 
 def pack_contents(members: Sequence[Fingerprint]) -> memoryview:

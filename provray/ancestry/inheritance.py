@@ -146,10 +146,10 @@ def learned(values: Floats, common: Floats, calibration: Calibration) -> tuple[F
     """
     weighed = np.stack([transformed(n, values[:, k]) for k, n in enumerate(FEATURES)], axis=-1)
     odds, p_values = np.zeros(len(values)), np.ones(len(values))
-    there = ~np.isnan(values)
-    for kind in np.unique(there, axis=0):
-        chosen = (there == kind).all(1)
-        key = pattern({name: 0 for name, present in zip(FEATURES, kind, strict=True) if present})
+    kinds = ~np.isnan(values) @ (1 << np.arange(len(FEATURES)))
+    for kind in np.unique(kinds).tolist():
+        chosen = kinds == kind
+        key = pattern({name: 0 for k, name in enumerate(FEATURES) if kind >> k & 1})
         if key in calibration.coefficients:
             weights = calibration.coefficients[key]
             terms = np.nan_to_num(weighed[chosen]) * weights[:-1]

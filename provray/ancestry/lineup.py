@@ -5,7 +5,7 @@ A question looks at some sixty models and speaks of a few. Of the many only this
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -91,17 +91,12 @@ def line_up(fingerprints: Sequence[Fingerprint]) -> Lineup:
         [f.revision for f in fingerprints],
         [f.model_type for f in fingerprints],
         table_of([f.contents for f in fingerprints]),
-        stacked(held),
+        [
+            Measured(
+                layout,
+                np.array([number for number, _ in rows]),
+                np.stack([vectors for _, vectors in rows]),
+            )
+            for layout, rows in held.items()
+        ],
     )
-
-
-def stacked(held: Mapping[Layout, Sequence[tuple[int, F32]]]) -> list[Measured]:
-    """Rows of each layout in one array. held: vectors by layout, each with the place of its model."""
-    return [
-        Measured(
-            layout,
-            np.array([number for number, _ in rows]),
-            np.stack([vectors for _, vectors in rows]),
-        )
-        for layout, rows in held.items()
-    ]

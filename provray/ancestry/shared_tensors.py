@@ -94,7 +94,7 @@ class ContentTable:
     counts: Ints
     starts: Ints
 
-    def take(self, models: Sequence[int]) -> ContentTable:
+    def take(self, models: Sequence[int] | Ints) -> ContentTable:
         """Those of these models alone, in this order."""
         chosen = np.asarray(models, np.int64)
         lengths = self.starts[chosen + 1] - self.starts[chosen]

@@ -65,7 +65,7 @@ def _places(
 
 def unit(vector: npt.NDArray[np.floating]) -> F64:
     """The vector over its norm along the last axis; a zero vector stays zero."""
-    vector = vector.astype(np.float64)
+    vector = np.asarray(vector, np.float64)
     norm = np.linalg.norm(vector, axis=-1, keepdims=True)
     result: F64 = np.divide(vector, norm, out=np.zeros_like(vector), where=norm > 0)
     return result

@@ -6,8 +6,6 @@ its number says, and only its own pages are touched.
 
 from __future__ import annotations
 
-import bisect
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -49,7 +47,7 @@ class RowStore:
         reader = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(content)))
         self._batches = [reader.get_batch(n) for n in range(reader.num_record_batches)]
         self._vectors = [_flat(batch) for batch in self._batches]
-        self._starts = list(itertools.accumulate((len(b) for b in self._batches), initial=0))
+        self._starts = np.cumsum([0, *map(len, self._batches)])
         self._places: dict[str, list[int]] = {}
         models = (model for b in self._batches for model in b.column("model").to_pylist())
         for place, model in enumerate(models):
@@ -63,7 +61,7 @@ class RowStore:
     def rows(self, models: Iterable[str]) -> Iterator[Row]:
         """The rows of these models; of unknown ones none."""
         places = [place for model in models for place in self._places.get(model, ())]
-        slices = [self._batches[n].slice(at, 1) for n, at in map(self._at, places)]
+        slices = [self._batches[n].slice(at, 1) for n, at in self._at(places)]
         if slices:
             yield from rows_from_table(pa.Table.from_batches(slices).combine_chunks())
 
@@ -74,16 +72,20 @@ class RowStore:
             columns = [batch.column(name).to_pylist() for name in Head._fields[:-1]]
             yield from map(Head, *columns, readouts)
 
-    def vectors(self, place: int) -> npt.NDArray[np.float32]:
-        """The vectors of the row at this place, (readouts, dimensions), where they lie: nothing is copied."""
-        number, at = self._at(place)
-        values, offsets, dimensions = self._vectors[number]
-        return values[offsets[at] : offsets[at + 1]].reshape(-1, dimensions[at])
+    def vectors(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """The vectors of the rows at these places, which are of one shape: (rows, readouts, dimensions)."""
+        found, dimensions = [], 1
+        for number, at in self._at(places):
+            values, offsets, widths = self._vectors[number]
+            found.append(values[offsets[at] : offsets[at + 1]])
+            dimensions = widths[at]
+        return np.concatenate(found).reshape(len(places), -1, dimensions)
 
-    def _at(self, place: int) -> tuple[int, int]:
-        """Number of the batch, and place in it."""
-        number = bisect.bisect_right(self._starts, place) - 1
-        return number, place - self._starts[number]
+    def _at(self, places: npt.ArrayLike) -> Iterator[tuple[int, int]]:
+        """Number of the batch, and place in it, of each of these."""
+        wanted = np.asarray(places, np.int64)
+        numbers = np.searchsorted(self._starts, wanted, side="right") - 1
+        return zip(numbers.tolist(), (wanted - self._starts[numbers]).tolist(), strict=True)
 
 
 def _flat(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.float32], list[int], list[int]]:
