@@ -47,7 +47,7 @@ CONTENTS = "contents.arrow"
 _REMEMBERED = 2_000
 """Full fingerprints that are kept in memory, at most: some 100 kB each of a model of many tensors."""
 _KIN = 4_000
-"""Members of the kin that are kept in memory, together: some 5 kB each in a family of five, 20 in one of fifty."""
+"""Members of the kin that are kept in memory, together: some kilobytes each."""
 Parts = tuple[dict[str, Cohort], dict[NullKey, Null], dict[str, SearchIndex]]
 """Cohorts by space, nulls, and search indexes by name: what is kept in a cache."""
 
