@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from provray.ancestry.inheritance import least_odds
 from provray.ancestry.lineage import Edge, Lineage
 from provray.ancestry.null import adjusted
 
@@ -45,7 +46,10 @@ def accepted(pairs: Iterable[Pair], models: int, fdr: float) -> list[Pair]:
     shares = adjusted([pair.p_shares for pair in ordered], max(tests, len(ordered)))
     kept = [pair for pair, q in zip(ordered, shares, strict=True) if q <= fdr]
     starts = adjusted([pair.p_start for pair in kept], len(kept))
-    return [pair for pair, q in zip(kept, starts, strict=True) if q <= fdr and pair.log_odds >= 0]
+    enough = least_odds(fdr)
+    return [
+        pair for pair, q in zip(kept, starts, strict=True) if q <= fdr and pair.log_odds >= enough
+    ]
 
 
 def work(

@@ -65,6 +65,19 @@ def softplus(log_odds: npt.NDArray[np.float64] | float) -> Any:
     return np.logaddexp(0.0, log_odds)
 
 
+def least_odds(fdr: float) -> float:
+    """Log-odds from which the chance that a pair shares nothing learned is at most `fdr`: its local false discovery
+    rate (Efron et al., JASA 2001), prior 1/2; never below 0."""
+    return max(float(np.log1p(-fdr) - np.log(fdr)), 0.0)
+
+
+def _allowed_odds(p_values: Floats) -> Floats:
+    """Log-odds that a p-value allows at most, prior 1/2: -log(-e p log p) below 1/e, else 0 (Sellke, Bayarri & Berger,
+    The American Statistician 2001)."""
+    p = np.clip(p_values, 1e-300, np.exp(-1))
+    return -np.log(-np.e * p * np.log(p)) + 0.0
+
+
 def pattern(names: Mapping[str, object]) -> str:
     """Which features are there, as digits: `1101` lacks the third."""
     return "".join("1" if name in names else "0" for name in FEATURES)
@@ -159,4 +172,5 @@ def learned(values: Floats, common: Floats, calibration: Calibration) -> tuple[F
         else:
             same = values[chosen, FEATURES.index("shared")] > 0
             p_values[chosen] = np.where(same, common[chosen], 1.0)
+            odds[chosen] = _allowed_odds(p_values[chosen])
     return odds, p_values

@@ -15,6 +15,7 @@ from provray.ancestry.inheritance import (
     OTHER,
     SAME,
     learned,
+    least_odds,
 )
 from provray.ancestry.matrices import same_architecture, score_matrices
 from provray.ancestry.null import Null, adjusted
@@ -54,7 +55,7 @@ def relatives(
     kept = np.flatnonzero(np.array(adjusted(shares.tolist(), len(rows))) <= fdr)
     values = np.stack([scores[name][rows[kept], columns[kept]] for name in FEATURES], axis=-1)
     odds, start = learned(values, common[kept], calibration)
-    accepted = (np.array(adjusted(start.tolist(), len(kept))) <= fdr) & (odds >= 0)
+    accepted = (np.array(adjusted(start.tolist(), len(kept))) <= fdr) & (odds >= least_odds(fdr))
     found = np.zeros((count, count), bool)
     found[rows[kept][accepted], columns[kept][accepted]] = True
     return found | found.T

@@ -13,7 +13,7 @@ import numpy as np
 from provray.ancestry.calibration import Calibration
 from provray.ancestry.candidate import SHARES, Candidate
 from provray.ancestry.fingerprint import Fingerprint
-from provray.ancestry.inheritance import Shown, condition, inheritance
+from provray.ancestry.inheritance import Shown, condition, inheritance, least_odds
 from provray.ancestry.lineup import Lineup
 from provray.ancestry.null import adjusted
 from provray.ancestry.scores import ScoreTable, compare_all
@@ -74,7 +74,8 @@ def weigh(
     """Each candidate's scores and what they show of inherited weights, best first.
 
     Two families of tests: sharing anything, over the `tests` models of the index; then, among those that do, sharing
-    more than a start.
+    more than a start. And its odds must bear each of these out: what one pair of networks of one start reaches, all
+    their descendants reach, and a tail over pairs takes them for many.
     """
     scores = compare_all(suspect, others, snapshot.cohorts)
     conditions = [condition(suspect.model_type, theirs) for theirs in others.types]
@@ -82,8 +83,9 @@ def weigh(
     q_values = adjusted(shown.p_shares.tolist(), tests, others.families)
     sharing = [n for n, q in enumerate(q_values) if q <= fdr]
     starts = adjusted(shown.p_start[sharing].tolist(), len(sharing))
+    enough = least_odds(fdr)
     inherits = frozenset(
-        n for n, q in zip(sharing, starts, strict=True) if q <= fdr and shown.log_odds[n] >= 0
+        n for n, q in zip(sharing, starts, strict=True) if q <= fdr and shown.log_odds[n] >= enough
     )
     learned = dict(zip(sharing, starts, strict=True))
     shared = np.nan_to_num([scores.weights, scores.biases, scores.shared]).max(0).tolist()
