@@ -6,7 +6,8 @@ One run, one Ray cluster, one proxy: both applications have the same number of H
 before and after, and the ratio is to the mean of both. Three loads: `known` asks about 200 indexed models, again and
 again, as a gate in a pipeline does; `popular` draws from all models as from a hub, the r-th with a probability in
 proportion to 1/r (Zipf; assumed, not measured), and begins with nothing remembered; `new` asks about models that this
-version was not asked about before, each once.
+version was not asked about before, each once, in an order drawn by chance: whoever is asked about next is of another
+family.
 """
 
 from __future__ import annotations
@@ -210,7 +211,8 @@ def measure(vectors: int, clients: int, seconds: float, replicas: int) -> dict[s
             hot, cold, drawn = folder / "hot", folder / "cold", folder / "drawn"
             step = max(models // HOT, 1)
             hot.write_text("\n".join(json.dumps({"model": n}) for n in names[::step][:HOT]))
-            cold.write_text("\n".join(json.dumps({"model": n, "top_k": 9}) for n in names))
+            mixed = np.random.default_rng(12).permutation(names)
+            cold.write_text("\n".join(json.dumps({"model": n, "top_k": 9}) for n in mixed))
             drawn.write_text(
                 "\n".join(json.dumps({"model": n, "top_k": 8}) for n in popular(names))
             )

@@ -105,3 +105,26 @@ def test_who_comes_later_is_answered_though_all_had_finished() -> None:
 
     assert asyncio.run(run()) == [2 * number for number in range(12)]
     assert doubling.together == [[number] for number in range(12)]
+
+
+def test_a_steady_crowd_is_asked_together_and_does_not_fall_into_halves() -> None:
+    together: list[int] = []
+
+    async def answer(asked: Sequence[int]) -> list[int]:
+        together.append(len(asked))
+        await asyncio.sleep(0.1)
+        return list(asked)
+
+    async def client(batches: Batches[int, int], number: int) -> None:
+        for _ in range(4):
+            await batches.ask(number)
+
+    async def run() -> None:
+        batches = Batches(answer, 8)
+        first = asyncio.create_task(client(batches, 0))
+        while not together:
+            await asyncio.sleep(0.001)
+        await asyncio.gather(first, *(client(batches, number) for number in range(1, 6)))
+
+    asyncio.run(run())
+    assert together[:3] == [1, 6, 6], "the first one comes alone, then all of them"
