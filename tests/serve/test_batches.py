@@ -118,6 +118,7 @@ def test_a_steady_crowd_is_asked_together_and_does_not_fall_into_halves() -> Non
     async def client(batches: Batches[int, int], number: int) -> None:
         for _ in range(4):
             await batches.ask(number)
+            await asyncio.sleep(0.003)  # the way to the client and back
 
     async def run() -> None:
         batches = Batches(answer, 8)
