@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from provray.ancestry.inheritance import least_odds
+from provray.ancestry.inheritance import borne_out
 from provray.ancestry.lineage import Edge, Lineage
 from provray.ancestry.null import adjusted
 
@@ -46,10 +46,17 @@ def accepted(pairs: Iterable[Pair], models: int, fdr: float) -> list[Pair]:
     shares = adjusted([pair.p_shares for pair in ordered], max(tests, len(ordered)))
     kept = [pair for pair, q in zip(ordered, shares, strict=True) if q <= fdr]
     starts = adjusted([pair.p_start for pair in kept], len(kept))
-    enough = least_odds(fdr)
-    return [
-        pair for pair, q in zip(kept, starts, strict=True) if q <= fdr and pair.log_odds >= enough
-    ]
+    passing = [pair for pair, q in zip(kept, starts, strict=True) if q <= fdr]
+    named = dict.fromkeys(m for pair in passing for m in (pair.first, pair.second))
+    number = {name: n for n, name in enumerate(named)}
+    sure = borne_out(
+        np.array([number[pair.first] for pair in passing], np.intp),
+        np.array([number[pair.second] for pair in passing], np.intp),
+        np.array([pair.log_odds for pair in passing]),
+        len(number),
+        fdr,
+    )
+    return [pair for pair, true in zip(passing, sure.tolist(), strict=True) if true]
 
 
 def work(

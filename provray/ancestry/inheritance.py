@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from provray.ancestry.calibration import Calibration, NullKey
+from provray.ancestry.components import components
 from provray.ancestry.null import Null
 from provray.ancestry.scores import Scores, lower_profile
 
@@ -69,6 +70,21 @@ def least_odds(fdr: float) -> float:
     """Log-odds from which the chance that a pair shares nothing learned is at most `fdr`: its local false discovery
     rate (Efron et al., JASA 2001), prior 1/2; never below 0."""
     return max(float(np.log1p(-fdr) - np.log(fdr)), 0.0)
+
+
+def borne_out(
+    first: npt.NDArray[np.intp],
+    second: npt.NDArray[np.intp],
+    log_odds: Floats,
+    models: int,
+    fdr: float,
+) -> npt.NDArray[np.bool_]:
+    """Which of these pairs of `models` models hang together by pairs of at least `least_odds`: among relatives who are
+    sure, those who changed most need only be likelier kin than not."""
+    sure = log_odds >= least_odds(fdr)
+    links = zip(first[sure].tolist(), second[sure].tolist(), strict=True)
+    family = np.array(components(models, links), np.intp)
+    return (log_odds >= 0) & (family[first] == family[second])
 
 
 def _allowed_odds(p_values: Floats) -> Floats:

@@ -14,8 +14,8 @@ from provray.ancestry.inheritance import (
     FEATURES,
     OTHER,
     SAME,
+    borne_out,
     learned,
-    least_odds,
 )
 from provray.ancestry.matrices import same_architecture, score_matrices
 from provray.ancestry.null import Null, adjusted
@@ -55,7 +55,9 @@ def relatives(
     kept = np.flatnonzero(np.array(adjusted(shares.tolist(), len(rows))) <= fdr)
     values = np.stack([scores[name][rows[kept], columns[kept]] for name in FEATURES], axis=-1)
     odds, start = learned(values, common[kept], calibration)
-    accepted = (np.array(adjusted(start.tolist(), len(kept))) <= fdr) & (odds >= least_odds(fdr))
+    passing = np.array(adjusted(start.tolist(), len(kept))) <= fdr
+    kept, odds = kept[passing], odds[passing]
+    accepted = kept[borne_out(rows[kept], columns[kept], odds, count, fdr)]
     found = np.zeros((count, count), bool)
-    found[rows[kept][accepted], columns[kept][accepted]] = True
+    found[rows[accepted], columns[accepted]] = True
     return found | found.T

@@ -74,8 +74,8 @@ def weigh(
     """Each candidate's scores and what they show of inherited weights, best first.
 
     Two families of tests: sharing anything, over the `tests` models of the index; then, among those that do, sharing
-    more than a start. And its odds must bear each of these out: what one pair of networks of one start reaches, all
-    their descendants reach, and a tail over pairs takes them for many.
+    more than a start. And the odds of one of its family at least must bear that out: what one pair of networks of one
+    start reaches, all their descendants reach, and a tail over pairs takes them for many.
     """
     scores = compare_all(suspect, others, snapshot.cohorts)
     conditions = [condition(suspect.model_type, theirs) for theirs in others.types]
@@ -83,10 +83,11 @@ def weigh(
     q_values = adjusted(shown.p_shares.tolist(), tests, others.families)
     sharing = [n for n, q in enumerate(q_values) if q <= fdr]
     starts = adjusted(shown.p_start[sharing].tolist(), len(sharing))
-    enough = least_odds(fdr)
-    inherits = frozenset(
-        n for n, q in zip(sharing, starts, strict=True) if q <= fdr and shown.log_odds[n] >= enough
-    )
+    likely = [
+        n for n, q in zip(sharing, starts, strict=True) if q <= fdr and shown.log_odds[n] >= 0
+    ]
+    sure = {others.families[n] for n in likely if shown.log_odds[n] >= least_odds(fdr)}
+    inherits = frozenset(n for n in likely if others.families[n] in sure)
     learned = dict(zip(sharing, starts, strict=True))
     shared = np.nan_to_num([scores.weights, scores.biases, scores.shared]).max(0).tolist()
     alike = (np.nan_to_num(scores.behaviour) / 2).tolist()

@@ -15,9 +15,11 @@ from provray.ancestry.inheritance import (
     SAME,
     SAME_START,
     Inheritance,
+    borne_out,
     condition,
     features,
     inheritance,
+    least_odds,
     pattern,
     softplus,
     transformed,
@@ -200,3 +202,31 @@ def test_without_biases_only_whole_tensors_show_what_was_learned() -> None:
     assert alike.p_shares < 1e-6
     assert alike.p_start == 1.0
     assert frozen.p_start == pytest.approx(1 / 1000)
+
+
+def test_odds_must_be_as_sure_as_the_rate_that_was_asked() -> None:
+    assert least_odds(0.05) == pytest.approx(math.log(19))
+    assert least_odds(0.01) == pytest.approx(math.log(99))
+    assert least_odds(0.5) == least_odds(0.9) == 0.0
+
+
+def test_the_likely_count_among_the_sure_and_nowhere_else() -> None:
+    first, second = np.array([0, 1, 0, 3, 1]), np.array([1, 2, 2, 4, 3])
+    odds = np.array([5.0, 1.0, 4.0, 2.0, -1.0])
+    assert borne_out(first, second, odds, 5, 0.05).tolist() == [True, True, True, False, False]
+    assert borne_out(first, second, odds, 5, 0.2).tolist() == [True, True, True, True, False]
+    none = np.empty(0, np.intp)
+    assert borne_out(none, none, np.empty(0), 3, 0.05).tolist() == []
+
+
+def test_whole_tensors_speak_for_models_without_biases() -> None:
+    calibration = shipped_calibration()
+    shown = inheritance(
+        np.array([[0.9, np.nan, 0.8, np.nan], [0.9, np.nan, 0.0, np.nan]]),
+        [SAME] * 2,
+        calibration,
+        {},
+    )
+    assert shown.log_odds[0] > least_odds(0.01)
+    assert shown.log_odds[1] == 0.0
+    assert shown.p_start[1] == 1.0
