@@ -3,8 +3,8 @@
     python benchmarks/fresh_starts.py --seed 1 [--out docs/results/fresh-starts.json]
 
 The families of the standard zoo on Fashion-MNIST under another seed: bases, children of a base, and two networks from
-each base's initial weights, one trained on the same pictures in another order, one on others. Every model is asked about
-twice, with its kin indexed and away, at several false discovery rates. Nothing here was used to fit or to choose
+each base's initial weights, one trained on the same pictures in another order, one on others. Every model is asked
+about twice, with its kin indexed and away, at several false discovery rates. Nothing here was used to fit or to choose
 anything.
 Needs Fashion-MNIST (see `provray.testbed.pictures`).
 """
