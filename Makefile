@@ -9,8 +9,6 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO_OUT ?= demo-out
 PYTEST_ARGS ?=
-# Two tests side by side, each with one compute thread: many wait for a cluster, a killed process, a time limit.
-TEST_WORKERS ?= 2
 
 ZOO ?= .cache/standard-zoo
 FASHION := .cache/fashion-mnist
@@ -61,7 +59,7 @@ demo: $(DEMO) ## build a zoo of model families, crawl it, query it, write a repo
 
 .PHONY: test
 test: $(OPS) $(TOOLS) debian ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(TOOLS) ## ruff: rules and format; import rules; declared against imported dependencies
@@ -81,7 +79,7 @@ types: $(PROVRAY) ## mypy, strict
 
 .PHONY: coverage
 coverage: $(OPS) $(TOOLS) debian ## all tests, and which lines of each folder they leave out: coverage.json
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder --cov=provray --cov-report=json --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --cov=provray --cov-report=json --cov-report= $(PYTEST_ARGS)
 	$(BIN)/python scripts/coverage_by_folder.py coverage.json
 
 .PHONY: sbom

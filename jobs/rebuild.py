@@ -52,7 +52,7 @@ def _on(task: Any, node: str) -> Any:
 def _rebuild(index: str, version: int, probes: list[str], reach: dict[str, str]) -> dict[str, Any]:
     """Delete what this machine keeps of this version, and build it again. reach: what buckets are reached with."""
     os.environ.update(reach)
-    from provray.crawl.ask import read_index
+    from provray.crawl.reading import read_index
     from provray.probes import read_probes
 
     folder = IndexLocation.of(index).cache_folder

@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 # Ray, transformers and their kin read these when they are first imported, so they are set before any import.
 _HOME = tempfile.mkdtemp(prefix="provray-tests-home-")
@@ -38,33 +37,6 @@ settings.register_profile(
     "provray", deadline=None, derandomize=True, database=None, max_examples=30
 )
 settings.load_profile("provray")
-
-
-# Tests of a folder that share one service or cluster; everywhere else it is those of a file.
-_TOGETHER = ("serve", "jobs", "operations")
-# Begun first, so that neither of two workers is left alone with one of them at the end.
-_LONGEST = (
-    "test_real_models.py",
-    "operations",
-    "serve",
-    "jobs",
-    "crawl/test_kills.py",
-    "crawl/test_crawl.py",
-    "testbed/test_scoreboard.py",
-    "k8s/test_deployed.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers take whole groups of tests, the longest first; within a group nothing changes its place."""
-    place = {name: n for n, name in enumerate(_LONGEST)}
-    groups = {}
-    for item in items:
-        file = item.path.relative_to(Path(__file__).parent)
-        folder = file.parts[0]
-        groups[item] = folder if folder in _TOGETHER else file.as_posix()
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
-    items.sort(key=lambda item: place.get(groups[item], len(place)))
 
 
 def pytest_unconfigure() -> None:
