@@ -40,7 +40,7 @@ from tests.crawl.small import POOL, small_probes, tiny_folder, working
 from tests.models import tiny
 
 MODELS = 14
-KILLS = 2
+KILLS = 3
 
 DRIVER = """
 import sys
