@@ -64,13 +64,13 @@ def crawl(
 
     with Journal(table.location) as journal:
         report.recovered = _recover(journal, table, progress)
-        known = table.keys()
+        known, version = table.keys(), table.version
 
         def items(refs: Iterable[ModelRef]) -> Iterator[WorkItem | None]:
             return remaining(refs, known, fingerprinter, stages, retry_failed)
 
         with Worklist(sources, items) as worklist:
-            work = SharedWork(worklist, journal, table, lacking, progress)
+            work = SharedWork(worklist, journal, table, lacking, progress, version)
             if worklist.anything():
                 started_here = join_ray(address)
                 try:
@@ -132,6 +132,7 @@ def _run(
         if not batch:
             return
         table.append(batch)
+        work.committed()
         journal.release(models)
         watch.committed(table.version, len(models))
         batch.clear()

@@ -277,12 +277,13 @@ class WorkerPool:
         """A fetch ended: its model can be computed, or is a row already."""
         task: _Task = event.call.about
         own = self._ahead.get(event.call.slot, [])
+        if isinstance(event.outcome, Fetched):
+            self._watch.fetched(event.outcome)  # it travelled, whoever computes it
         if task not in own:
             # Another worker took it over meanwhile.
             self._actors.tell(event.call.slot, "drop", task.item.ref)
         elif isinstance(event.outcome, Fetched):
             task.fetched = True
-            self._watch.fetched(event.outcome)
         else:
             own.remove(task)
             yield [event.outcome]

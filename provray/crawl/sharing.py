@@ -25,7 +25,8 @@ class SharedWork:
     """The models of a worklist that no other crawl has claimed; at the end, those that others did not finish.
 
     A crawl is over when every model it listed is in the table, whoever put it there. `commit`, set by the crawl, puts
-    its own finished models there: two crawls that wait for each other must not both keep them back.
+    its own finished models there: two crawls that wait for each other must not both keep them back. version: of the
+    table whose keys the worklist was made with.
     """
 
     commit: Callable[[], None]
@@ -37,6 +38,7 @@ class SharedWork:
         table: FingerprintTable,
         lacking: Lacking,
         watch: Progress,
+        version: int,
     ) -> None:
         self._worklist = worklist
         self._journal = journal
@@ -45,8 +47,8 @@ class SharedWork:
         self._watch = watch
         self._elsewhere: list[WorkItem] = []
         self._looked = 0.0
-        self._known: Mapping[Key, str] = {}
-        self._known_version = -1
+        self._known: Mapping[Key, str] | None = None
+        self._version = version
 
     @property
     def exhausted(self) -> bool:
@@ -83,13 +85,23 @@ class SharedWork:
                 self._watch.elsewhere(len(still))
         return taken
 
+    def committed(self) -> None:
+        """This crawl has just committed. Its own models do not come again: if nobody else committed since the last
+        look, there is nothing new to know."""
+        if self._table.version == self._version + 1:
+            self._version += 1
+
     def _still_lacking(self, item: WorkItem) -> WorkItem | None:
-        """A claimed model with what it lacks now; None, and unclaimed, if another crawl has done it meanwhile."""
-        if self._journal.alone:
-            return item
+        """A claimed model with what it lacks now; None, and unclaimed, if another crawl has done it meanwhile.
+
+        Looked up after the claim and not before: who had the claim until now committed first and released it then,
+        and may be gone by now.
+        """
         self._table.refresh()
-        if self._table.version != self._known_version:
-            self._known, self._known_version = self._table.keys(), self._table.version
+        if self._table.version != self._version:
+            self._known, self._version = self._table.keys(), self._table.version
+        if self._known is None:
+            return item
         stages = self._lacking(item.ref, self._known)
         if not stages:
             self._journal.release([(item.ref.model, item.ref.revision)])

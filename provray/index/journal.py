@@ -65,12 +65,10 @@ class Journal:
         self._me = _Writer(uuid.uuid4().hex, _machine(), process, _started(process))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="journal", daemon=True)
-        self._alone = True
         self._claimed: set[str] = set()
 
     def __enter__(self) -> Journal:
         self._write_alive()
-        self._look_around()
         self._thread.start()
         return self
 
@@ -83,11 +81,6 @@ class Journal:
         self._delete([f"{_CLAIMS}/{digest}" for digest in self._claimed - finished])
         if not kept:
             self._leave_nothing(self._me.name)
-
-    @property
-    def alone(self) -> bool:
-        """Whether no other writer was seen since this one began: then nobody else adds to the table."""
-        return self._alone
 
     def claim(self, model: str, revision: str) -> bool:
         """Take a model for this writer. False if another living writer has it."""
@@ -164,12 +157,6 @@ class Journal:
             # A missed beat is no reason to stop: others wait for several before they give a writer up.
             with suppress(Exception):
                 self._write_alive()
-            with suppress(Exception):
-                self._look_around()
-
-    def _look_around(self) -> None:
-        others = [name for name in self._writers() if name != self._me.name]
-        self._alone = self._alone and all(self._dead(name) for name in others)
 
     def _write_alive(self) -> None:
         me = self._me

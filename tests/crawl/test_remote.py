@@ -116,6 +116,20 @@ def test_a_hub_s_models_get_the_rows_that_their_folders_get(
     assert len(hub.requests) == asked + 1, "an unchanged hub costs one listing"
 
 
+def test_what_a_second_worker_fetches_again_is_counted_again(
+    hub: LocalHub, probes: list[ProbeSet], tmp_path: Path
+) -> None:
+    """The worker that is up first begins to fetch all; the other takes some over while they are on their way."""
+    hub.latency = 1.0
+    table = FingerprintTable.create(tmp_path / "index")
+    report = _crawl("hf://org", table, probes, tmp_path / "scratch")
+    assert report.statuses == {"ok": 4}
+    begun = [r.path for r in hub.asked(r"\.safetensors") if r.range.startswith("bytes=0-")]
+    assert len(begun) > len(set(begun)) == 4, "none was taken over"
+    assert report.fetched_bytes == sum(r.sent for r in hub.asked("/resolve/"))
+    assert _left(tmp_path / "scratch") == []
+
+
 def test_a_new_revision_is_a_new_row_and_the_old_one_stays(
     hub: LocalHub, models: Path, probes: list[ProbeSet], tmp_path: Path
 ) -> None:

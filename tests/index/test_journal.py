@@ -77,14 +77,12 @@ def test_a_model_is_claimed_once(location: IndexLocation) -> None:
         assert first.claim("a", "r1"), "one's own claim is no obstacle"
         assert not second.claim("a", "r1")
         assert second.claim("a", "r2"), "another revision is another model"
-        assert not second.alone
         first.release([("a", "r1")])
         assert second.claim("a", "r1")
 
 
 def test_a_living_writer_is_left_alone(location: IndexLocation, other: _Other) -> None:
     with Journal(location) as journal:
-        assert not journal.alone
         assert not journal.claim("begun", "r1")
         assert list(journal.left_behind()) == []
 
@@ -94,7 +92,6 @@ def test_what_a_killed_writer_finished_is_found_and_what_it_began_is_free(
 ) -> None:
     other.kill()
     with Journal(location) as journal:
-        assert journal.alone
         ((name, rows),) = journal.left_behind()
         assert sorted(row.model for row in rows) == ["finished-1", "finished-2"]
         np.testing.assert_array_equal(rows[0].vectors, VECTOR)
