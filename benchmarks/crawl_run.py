@@ -156,6 +156,7 @@ def _bare(wanted: Run) -> dict[str, Any]:
     """The same work in one loop: list, check, sketch, load, probe; no Ray, journal or table, rows are dropped."""
     import torch
 
+    from provray.crawl.behaviour import Prober
     from provray.crawl.fingerprinter import Fingerprinter
     from provray.fingerprints.settings import FingerprintSettings
     from provray.sources import open_source
@@ -177,7 +178,7 @@ def _bare(wanted: Run) -> dict[str, Any]:
         started, used = time.perf_counter(), time.process_time()
         fingerprinter.weights(ref)
         modality = fingerprinter.modality(ref)
-        fingerprinter.finish(fingerprinter.behaviour(ref, shards[modality]))
+        fingerprinter.finish(Prober(fingerprinter).probe(ref, shards[modality]))
         each.append(time.perf_counter() - started)
         busy.append(time.process_time() - used)
     return {

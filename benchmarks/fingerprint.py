@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from provray.crawl.behaviour import Prober
 from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.settings import Compute
 from provray.fingerprints.gif import Fields, GifState, gradient_fields
@@ -124,7 +125,7 @@ def _time_per_model(name: str, folder: Path, repeats: int) -> dict[str, Any]:
     """Seconds of the fingerprint and of the bare loop over the same batches, alternating."""
     fingerprinter, sets = _fingerprinter()
     ref = next(iter(open_source(str(folder)).models()))
-    model = fingerprinter.load(ref)
+    model = Prober(fingerprinter).load(ref)
     shards = sets[model.modality].shards()
     ours, bare = [], []
     _bare_loop(fingerprinter, model, shards[:1])  # warm up allocator and thread pool
@@ -132,7 +133,7 @@ def _time_per_model(name: str, folder: Path, repeats: int) -> dict[str, Any]:
         ours.append(_seconds(lambda: _probe(fingerprinter, model, ref, shards)))
         bare.append(_seconds(lambda: _bare_loop(fingerprinter, model, shards)))
     weights = _seconds(lambda: fingerprinter.weights(ref))
-    loading = _seconds(lambda: fingerprinter.load(ref))
+    loading = _seconds(lambda: Prober(fingerprinter).load(ref))
     figures = {
         "model": name,
         "seconds": round(statistics.median(ours), 3),
@@ -150,8 +151,9 @@ def _time_per_model(name: str, folder: Path, repeats: int) -> dict[str, Any]:
 
 
 def _probe(fingerprinter: Fingerprinter, model: Any, ref: Any, shards: Any) -> None:
-    part = fingerprinter.begin(model, ref, shards)
-    fingerprinter.add(part, model, shards)
+    prober = Prober(fingerprinter)
+    part = prober.begin(model, ref, shards)
+    prober.add(part, model, shards)
     fingerprinter.finish(part)
 
 
@@ -210,7 +212,7 @@ def _gif_against_paper(family: dict[str, tuple[str, Path]], probes: int) -> dict
     }
     seconds = {"plain": 0.0, "ours": 0.0}
     for name, (_, folder) in family.items():
-        model = fingerprinter.load(next(iter(open_source(str(folder)).models())))
+        model = Prober(fingerprinter).load(next(iter(open_source(str(folder)).models())))
         started = time.perf_counter()
         made["plain"][name] = np.stack([_paper_field(model, probe) for probe in chosen])
         seconds["plain"] += time.perf_counter() - started
@@ -311,7 +313,7 @@ def _peak_memory(folder: Path) -> dict[str, int]:
     ref = next(iter(open_source(str(folder)).models()))
     row = fingerprinter.weights(ref)
     shards = [s for s in sets[row.modality].shards() if s.start == 0]
-    fingerprinter.finish(fingerprinter.behaviour(ref, shards))
+    fingerprinter.finish(Prober(fingerprinter).probe(ref, shards))
     # Not getrusage: its maximum survives exec, so a child would report its parent's.
     status = Path("/proc/self/status").read_text()
     peak = int(status.split("VmHWM:")[1].split()[0]) * 1024

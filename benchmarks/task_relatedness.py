@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from provray.crawl.behaviour import Prober
 from provray.crawl.fingerprinter import Fingerprinter
 from provray.fingerprints.gif import FEATURE_NORM
 from provray.fingerprints.settings import FingerprintSettings
@@ -130,7 +131,7 @@ def measure() -> tuple[list[Encoder], dict[str, list[float]]]:
                 train_encoder(model, task, train, TRAINING, seed=100 * (seed + 1) + number)
                 folder = Path(scratch) / f"{task.name}-{seed}"
                 save_model(model.base_model, folder, title=folder.name, inputs=_preprocessor)
-                probed = fingerprinter.load(next(iter(open_source(str(folder)).models())))
+                probed = Prober(fingerprinter).load(next(iter(open_source(str(folder)).models())))
                 natural = probes.stratum("natural")[: settings.gif.probes]
                 made.append(
                     Encoder(

@@ -30,6 +30,7 @@ import torch
 from PIL import Image
 from unlearning_report import APPROXIMATE, CLASSES, ROWS, Point, draw, markdown, short, summarise
 
+from provray.crawl.behaviour import Prober
 from provray.crawl.fingerprinter import Fingerprinter
 from provray.fingerprints.gif import FEATURE_NORM, TOP_LOGIT
 from provray.fingerprints.settings import FingerprintSettings
@@ -87,7 +88,7 @@ class Laboratory:
         """Fingerprint one model through its folder, as a crawl does."""
         save_classifier(model, self.folder, size=SIZE, title="model")
         ref = next(iter(open_source(str(self.folder)).models()))
-        probed = self.fingerprinter.load(ref)
+        probed = Prober(self.fingerprinter).load(ref)
         by_class = {}
         for name in CLASSES:
             of_class = (self.labels == forgotten) == (name == CLASSES[0])

@@ -122,6 +122,12 @@ def examine(
     return Examined(suspect, weigh(suspect, others, snapshot, calibration, fdr, tests), tests)
 
 
+def read_relatives(seen: Iterable[Examined], snapshot: Snapshot, top_k: int = 10) -> None:
+    """Read whom `conclude` will speak of, of all these suspects at once: the snapshot remembers them, and ten rows cost
+    little more to read than one."""
+    snapshot.profiles({m for s in seen for m in s.candidates.relatives(top_k)[:RELATIVES]})
+
+
 def conclude(
     seen: Examined,
     snapshot: Snapshot,

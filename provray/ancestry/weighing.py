@@ -43,7 +43,14 @@ class Weighed:
 
     def first(self, count: int) -> list[Candidate]:
         """So many of the best; and all who share weights, if there are more of these."""
-        return [self._candidate(n) for n in self.order[: max(count, len(self.starts))]]
+        return [self._candidate(n) for n in self._first(count)]
+
+    def relatives(self, count: int) -> list[str]:
+        """Names of those among the `first` that inherit."""
+        return [self.others.models[n] for n in self._first(count) if n in self.inherits]
+
+    def _first(self, count: int) -> list[int]:
+        return self.order[: max(count, len(self.starts))]
 
     def _candidate(self, number: int) -> Candidate:
         shown, shares = self.shown.of(number), number in self.starts

@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
 
 from provray.crawl.actors import Actors, Ended, Lost, Slot
-from provray.crawl.fingerprinter import BehaviourPart, Fingerprinter
+from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.progress import Progress
 from provray.crawl.settings import Fetching, PoolSettings
 from provray.crawl.worker import Worker
@@ -25,6 +25,9 @@ from provray.crawl.worklist import WorkItem
 from provray.index.row import Row
 from provray.sources import ModelRef
 from provray.sources.fetch import Fetched, default_scratch
+
+if TYPE_CHECKING:
+    from provray.crawl.behaviour import BehaviourPart
 
 _ATTEMPTS = 2
 _PATIENCE = 0.05

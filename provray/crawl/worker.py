@@ -10,12 +10,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
-import torch
 
-from provray.crawl.fingerprinter import BehaviourPart, Fingerprinter
+from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.sample_ranges import sample_ranges
 from provray.crawl.settings import GIB, Fetching
 from provray.crawl.worklist import WorkItem
@@ -25,6 +24,9 @@ from provray.probes import Shard
 from provray.sources import ModelRef
 from provray.sources.fetch import Fetched, Ranges, Scratch, ScratchFull
 from provray.sources.folder import changed_since
+
+if TYPE_CHECKING:
+    from provray.crawl.behaviour import BehaviourPart
 
 _OUT_OF_MEMORY = re.compile(
     r"MemoryError|[Aa]llocate memory|bad_alloc|not enough memory|Unable to allocate"
@@ -48,10 +50,16 @@ class Worker:
         environment: Mapping[str, str],
     ) -> None:
         os.environ.update(environment)
+        # Here and not above: a crawl names this class in its own process, and seconds of imports are of no use there.
+        import torch
+
+        from provray.crawl.behaviour import Prober
+
         torch.set_num_threads(fingerprinter.compute.threads)
         # On a GPU convolutions would round to TF32 by default, and vectors differ from a CPU's in the third digit.
         torch.backends.cudnn.allow_tf32 = False
         self.fingerprinter = fingerprinter
+        self._prober = Prober(fingerprinter)
         self._refs = shards
         self._shards: dict[str, list[Shard]] = {}
         self._fetching = fetching
@@ -100,9 +108,7 @@ class Worker:
         started = time.perf_counter()
         try:
             local = self._local(item)
-            made = self.fingerprinter.behaviour(
-                local, self._probes(modality)[part::parts], item.behaviour
-            )
+            made = self._prober.probe(local, self._probes(modality)[part::parts], item.behaviour)
         # A model may fail in any way; it becomes a row, the crawl goes on.
         except Exception as error:
             status, reason = self._judged(error)
@@ -138,7 +144,7 @@ class Worker:
     def unsupported(self, item: WorkItem) -> Row:
         """The row that says why this model's config cannot be probed."""
         try:
-            self.fingerprinter.load(self._local(item))
+            self._prober.load(self._local(item))
             status, reason = "unsupported", "no probe set fits this model's inputs"
         except ModelError as error:
             status, reason = error.status, error.reason

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,17 @@ from provray.ancestry.calibration import shipped_calibration
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.inheritance import OTHER, SAME
 from provray.ancestry.snapshot import Snapshot
-from provray.ancestry.verdict import FDR, Answer, copies, judge, nearest
+from provray.ancestry.verdict import (
+    FDR,
+    Answer,
+    Examined,
+    conclude,
+    copies,
+    examine,
+    judge,
+    nearest,
+    read_relatives,
+)
 from provray.crawl.reading import read_index
 from provray.index.row import Row
 from provray.index.table import BadIndex, FingerprintTable
@@ -29,6 +40,8 @@ from provray.serve.remembered import Remembered
 from provray.serve.reply import Reply, refusal, to_bytes
 from provray.serve.settings import MIB, ServiceSettings
 
+_Key = tuple[str, int, float]
+"""A question about an indexed model: its name, `top_k`, `fdr`."""
 _REMEMBERED_BYTES = 64 * MIB
 
 log = logging.getLogger("ray.serve")
@@ -43,7 +56,7 @@ class Held:
         self._name = name
         self._sources = list(sources)
         self._families = Families(snapshot)
-        self._remembered: Remembered[tuple[str, int, float]] = Remembered(_REMEMBERED_BYTES)
+        self._remembered: Remembered[_Key] = Remembered(_REMEMBERED_BYTES)
 
     @property
     def version(self) -> int:
@@ -66,25 +79,42 @@ class Held:
 
     def answers(self, questions: Sequence[Question]) -> list[Reply]:
         """Replies, refusals among them, to questions about indexed models or ready fingerprints."""
-        near = self._nearest(questions)
-        return [self._reply_to(question, near) for question in questions]
+        examined = self._examined(questions)
+        return [self._reply_to(question, examined) for question in questions]
 
-    def _nearest(self, questions: Sequence[Question]) -> dict[tuple[str, int], list[str]]:
-        """Candidates of all indexed models that are asked about, by model and `top_k`."""
-        wanted: dict[int, set[str]] = {}
+    def _examined(self, questions: Sequence[Question]) -> dict[_Key, Examined]:
+        """All indexed models that are asked about, held against their nearest: these are found in one pass over the
+        index, and the relatives of all are read at once."""
+        wanted: dict[int, dict[str, set[float]]] = {}
         for question in questions:
             if question.model is not None and self.known(question) is None:
                 entry = self._indexed(question.model)
                 assert entry is not None
-                wanted.setdefault(question.top_k, set()).add(entry.model)
-        found: dict[tuple[str, int], list[str]] = {}
+                models = wanted.setdefault(question.top_k, {})
+                models.setdefault(entry.model, set()).add(question.fdr)
+        found: dict[_Key, Examined] = {}
         for top_k, models in wanted.items():
             suspects = self.snapshot.profiles(models)
             near = nearest(suspects, self.snapshot, top_k)
-            found |= {(s.model, top_k): names for s, names in zip(suspects, near, strict=True)}
+            for suspect, names in zip(suspects, near, strict=True):
+                itself = self._itself(self.catalogue.entries[suspect.model])
+                if self._twins(suspect, itself):
+                    continue
+                for fdr in models[suspect.model]:
+                    # What fails is tried again by itself, and its failure told.
+                    with suppress(Exception):
+                        found[suspect.model, top_k, fdr] = examine(
+                            suspect,
+                            self.snapshot,
+                            top_k=top_k,
+                            leave_out=itself,
+                            fdr=fdr,
+                            near=names,
+                        )
+            read_relatives(found.values(), self.snapshot, top_k)
         return found
 
-    def _reply_to(self, question: Question, near: Mapping[tuple[str, int], Sequence[str]]) -> Reply:
+    def _reply_to(self, question: Question, examined: Mapping[_Key, Examined]) -> Reply:
         try:
             if question.fingerprint is not None:
                 return self._of_fingerprint(question)
@@ -93,7 +123,7 @@ class Held:
                 assert question.model is not None
                 entry = self._indexed(question.model)
                 assert entry is not None
-                reply = self._of_indexed(entry, question, near)
+                reply = self._of_indexed(entry, question, examined.get(_key(entry, question)))
                 self._remembered.keep(_key(entry, question), reply)
             return reply
         except Refused as refused:
@@ -194,15 +224,23 @@ class Held:
                 "bad-fingerprint", f"the fingerprint contradicts itself: {error}"
             ) from error
 
-    def _of_indexed(
-        self, entry: Entry, question: Question, near: Mapping[tuple[str, int], Sequence[str]]
-    ) -> Reply:
+    def _of_indexed(self, entry: Entry, question: Question, seen: Examined | None) -> Reply:
+        if seen is not None:
+            answer = conclude(seen, self.snapshot, question.top_k, question.fdr)
+            return self._reply(seen.suspect, seen.suspect.spaces, answer)
         found = self.snapshot.profiles([entry.model])
         if not found:
             raise _unread(entry)
-        itself = {entry.model, *self.catalogue.at(entry.rows[0].location, entry.revision)}
-        names = near.get((entry.model, question.top_k))
-        return self._judged(found[0], itself, question.top_k, question.fdr, near=names)
+        return self._judged(found[0], self._itself(entry), question.top_k, question.fdr)
+
+    def _itself(self, entry: Entry) -> set[str]:
+        """Names of this very model in the index: it is not its own ancestor."""
+        return {entry.model, *self.catalogue.at(entry.rows[0].location, entry.revision)}
+
+    def _twins(self, suspect: Fingerprint, itself: Container[str]) -> list[str]:
+        """Models whose weights are bit-identical to the suspect's."""
+        digest = "" if suspect.weights is None else suspect.weights.weights_digest
+        return [model for model in self.snapshot.same_weights(digest) if model not in itself]
 
     def _judged(
         self,
@@ -211,20 +249,15 @@ class Held:
         top_k: int,
         fdr: float,
         warnings: Sequence[str] = (),
-        near: Sequence[str] | None = None,
     ) -> Reply:
-        """itself: names of the suspect in the index: a model is not its own ancestor. near: see `judge`."""
-        left_out = set(itself)
-        spaces, weights = suspect.spaces, suspect.weights
-        digest = "" if weights is None else weights.weights_digest
-        twins = [m for m in self.snapshot.same_weights(digest) if m not in left_out]
+        """itself: names of the suspect in the index."""
+        left_out, spaces, weights = set(itself), suspect.spaces, suspect.weights
+        twins = self._twins(suspect, left_out)
         if twins and weights is not None:
             suspect, spaces = replace(suspect, dna=None, gif=None), (weights.space,)
             answer = copies(suspect, self.snapshot, twins[:top_k], fdr)
         else:
-            answer = judge(
-                suspect, self.snapshot, top_k=top_k, leave_out=left_out, fdr=fdr, near=near
-            )
+            answer = judge(suspect, self.snapshot, top_k=top_k, leave_out=left_out, fdr=fdr)
             answer = replace(answer, warnings=(*warnings, *answer.warnings))
         return self._reply(suspect, spaces, answer)
 
@@ -263,7 +296,7 @@ def open_held(settings: ServiceSettings, version: int | None = None) -> Held:
     return Held(settings.index_name, snapshot, AllowList(settings.allow).told())
 
 
-def _key(entry: Entry, question: Question) -> tuple[str, int, float]:
+def _key(entry: Entry, question: Question) -> _Key:
     return entry.model, question.top_k, question.fdr
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from provray.ancestry.fingerprint import Fingerprint
+from provray.crawl.behaviour import Prober
 from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.settings import Compute
 from provray.fingerprints.settings import FingerprintSettings, GifSettings
@@ -105,4 +106,4 @@ def _measure(job: tuple[ModelRef, str]) -> Row:
     probes = _probes(domain)
     no_gif = FingerprintSettings(gif=GifSettings(stratum="none"))
     made = Fingerprinter(no_gif, {probes.modality: probes.digest}, Compute(threads=1))
-    return made.finish(made.behaviour(ref, list(probes.shards())))[0]
+    return made.finish(Prober(made).probe(ref, list(probes.shards())))[0]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from provray.crawl.behaviour import Prober
 from provray.crawl.cluster import NotEnoughResources
 from provray.crawl.crawl import crawl
 from provray.crawl.fingerprinter import Fingerprinter
@@ -283,8 +284,9 @@ def test_vectors_do_not_depend_on_the_order_of_shards(models: Path, probes: list
     fingerprinter = Fingerprinter(FingerprintSettings(), {"image": image.digest})
     ref = next(r for r in open_source(str(models)).models() if r.model == "a/vit")
     shards = image.shards(size=3)
-    forwards = fingerprinter.finish(fingerprinter.behaviour(ref, shards))
-    backwards = fingerprinter.finish(fingerprinter.behaviour(ref, shards[::-1]))
+    prober = Prober(fingerprinter)
+    forwards = fingerprinter.finish(prober.probe(ref, shards))
+    backwards = fingerprinter.finish(prober.probe(ref, shards[::-1]))
     for a, b in zip(forwards, backwards, strict=True):
         np.testing.assert_allclose(a.vectors, b.vectors, rtol=0, atol=1e-6)
 
@@ -299,7 +301,7 @@ def test_bfloat16_readouts_stay_within_the_stated_tolerance(
         rows = []
         for dtype in ("float32", "bfloat16"):
             fingerprinter = Fingerprinter(FingerprintSettings(), digests, Compute(dtype=dtype))
-            part = fingerprinter.behaviour(refs[name], own.shards())
+            part = Prober(fingerprinter).probe(refs[name], own.shards())
             rows.append(fingerprinter.finish(part))
         for exact, rounded in zip(*rows, strict=True):
             cosines = np.sum(exact.vectors * rounded.vectors, axis=1)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provray.crawl.behaviour import Prober
 from provray.crawl.fingerprinter import Fingerprinter
 from provray.fingerprints.settings import FingerprintSettings
 from provray.probes import ProbeSet, default_probes
@@ -231,10 +232,11 @@ def test_behaviour_keeps_what_a_crawl_stores_and_the_fields_behind_it(tmp_path: 
     model = vision.new_classifier("resnet", channels=3, size=16, classes=4, seed=1)
     vision.save_classifier(model, tmp_path / "model", size=16, title="model")
     ref = next(iter(open_source(str(tmp_path / "model")).models()))
-    probed = fingerprinter.load(ref)
+    prober = Prober(fingerprinter)
+    probed = prober.load(ref)
     seen = behaviour(probed, few, settings)
     stored = {}
-    for row in fingerprinter.finish(fingerprinter.behaviour(ref, few.shards())):
+    for row in fingerprinter.finish(prober.probe(ref, few.shards())):
         stored |= dict(zip(row.readouts, row.vectors, strict=True))
     assert seen.vectors.keys() == stored.keys()
     for name, vector in stored.items():
