@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from provray.index.row import Row
 from provray.serve.allowed import AllowList, is_reference
-from provray.serve.batches import BATCH, Batches
+from provray.serve.batches import BATCH, PAUSE, Batches
 from provray.serve.desk import Desk
 from provray.serve.jobs import Asked, JobStore, new_question
 from provray.serve.metrics import Metrics
@@ -44,7 +44,10 @@ class Service:
         self._allowed = AllowList(settings.allow)
         self._remembered: Remembered[tuple[str, int, float]] = Remembered(_REMEMBERED_BYTES)
         self._together: Batches[Question, Reply] = Batches(
-            self._answers, BATCH, math.ceil(settings.search_replicas / settings.front_replicas)
+            self._answers,
+            BATCH,
+            math.ceil(settings.search_replicas / settings.front_replicas),
+            PAUSE,
         )
         self.jobs = JobStore(settings.state_folder / "jobs")
         self._desk = Desk(

@@ -27,6 +27,7 @@ from tests.crawl.small import POOL, small_probes, tiny_folder
 from tests.models import tiny
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+ONE = replace(POOL, workers=1)
 NAMES = {
     "a/vit": "org/vit",
     "a/resnet": "org/resnet",
@@ -78,7 +79,7 @@ def _crawl(
         [open_source(uri)],
         table,
         probes=probes,
-        pool=more.pop("pool", POOL),
+        pool=more.pop("pool", ONE),
         fetching=Fetching(scratch),
         **more,
     )
@@ -102,7 +103,7 @@ def test_a_hub_s_models_get_the_rows_that_their_folders_get(
     hub: LocalHub, probes: list[ProbeSet], tmp_path: Path, local_rows: dict[tuple[str, str], Row]
 ) -> None:
     table = FingerprintTable.create(tmp_path / "index")
-    report = _crawl("hf://org", table, probes, tmp_path / "scratch")
+    report = _crawl("hf://org", table, probes, tmp_path / "scratch", pool=POOL)
     assert report.statuses == {"ok": 4}
     assert report.fetched_bytes == sum(r.sent for r in hub.asked("/resolve/"))
     _same_vectors(table, local_rows)
@@ -122,7 +123,7 @@ def test_what_a_second_worker_fetches_again_is_counted_again(
     """The worker that is up first begins to fetch all; the other takes some over while they are on their way."""
     hub.latency = 1.0
     table = FingerprintTable.create(tmp_path / "index")
-    report = _crawl("hf://org", table, probes, tmp_path / "scratch")
+    report = _crawl("hf://org", table, probes, tmp_path / "scratch", pool=POOL)
     assert report.statuses == {"ok": 4}
     begun = [r.path for r in hub.asked(r"\.safetensors") if r.range.startswith("bytes=0-")]
     assert len(begun) > len(set(begun)) == 4, "none was taken over"
@@ -226,7 +227,7 @@ def test_a_sampled_index_is_asked_with_its_own_settings(
         index_settings(table, 4)
     rows = {row.model: row for row in table.facts()}
     assert rows["org/wide"].weights_digest == "", "a sample proves no copy"
-    with Asker(tmp_path / "index", probes=probes, pool=replace(POOL, workers=1)) as asker:
+    with Asker(tmp_path / "index", probes=probes, pool=ONE) as asker:
         reply = asker.ask(str(wide))
         assert reply.answer.candidates[0].model == "org/wide"
         assert reply.answer.verdict == "ancestor"
@@ -242,7 +243,7 @@ def test_one_poisoned_download_stops_nothing(
     hub.fail(r"org/resnet/resolve/.*/config\.json", 429, retry_after="0")
     hub.fail(r"org/gpt2/resolve/.*/config\.json", 503, retry_after="0")
     table = FingerprintTable.create(tmp_path / "index")
-    report = _crawl("hf://org", table, probes, tmp_path / "scratch")
+    report = _crawl("hf://org", table, probes, tmp_path / "scratch", pool=POOL)
     assert report.statuses == {"ok": 3, "unavailable": 1}
     assert _left(tmp_path / "scratch") == []
 
@@ -280,7 +281,7 @@ def test_models_from_a_bucket_into_an_index_in_a_bucket(
     assert _left(tmp_path / "scratch") == []
     again = _crawl(source, table, probes, tmp_path / "scratch")
     assert (again.skipped, again.version) == (4, report.version)
-    with Asker(f"s3://{s3_bucket}/index", probes=probes, pool=replace(POOL, workers=1)) as asker:
+    with Asker(f"s3://{s3_bucket}/index", probes=probes, pool=ONE) as asker:
         reply = asker.ask(str(models / "b" / "bert"))
     assert reply.answer.verdict == "copy"
     assert reply.answer.ancestors[0].model == "b/bert"

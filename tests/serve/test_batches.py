@@ -121,7 +121,7 @@ def test_a_steady_crowd_is_asked_together_and_does_not_fall_into_halves() -> Non
             await asyncio.sleep(0.003)  # the way to the client and back
 
     async def run() -> None:
-        batches = Batches(answer, 8)
+        batches = Batches(answer, 8, pause=0.5)
         first = asyncio.create_task(client(batches, 0))
         while not together:
             await asyncio.sleep(0.001)
@@ -129,3 +129,34 @@ def test_a_steady_crowd_is_asked_together_and_does_not_fall_into_halves() -> Non
 
     asyncio.run(run())
     assert together[:3] == [1, 6, 6], "the first one comes alone, then all of them"
+
+
+def test_a_crowd_is_waited_for_until_it_is_back_and_no_longer() -> None:
+    doubling = Doubling()
+    doubling.go.set()
+
+    async def run() -> list[int]:
+        batches = Batches(doubling, 3, pause=1e9)
+        for _ in range(3):
+            found = await asyncio.gather(*(batches.ask(number) for number in range(3)))
+        return found
+
+    assert asyncio.run(asyncio.wait_for(run(), 30)) == [0, 2, 4]
+    assert doubling.together == [[0, 1, 2]] * 3
+
+
+def test_who_does_not_come_back_is_not_waited_for_longer_than_the_answer_took() -> None:
+    together: list[int] = []
+
+    async def answer(asked: Sequence[int]) -> list[int]:
+        together.append(len(asked))
+        await asyncio.sleep(0.05)
+        return list(asked)
+
+    async def run() -> int:
+        batches = Batches(answer, 3, pause=0.5)
+        await asyncio.gather(*(batches.ask(number) for number in range(3)))
+        return await batches.ask(7)
+
+    assert asyncio.run(asyncio.wait_for(run(), 30)) == 7
+    assert together == [3, 1]
