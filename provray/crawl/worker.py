@@ -26,7 +26,7 @@ from provray.sources.fetch import Fetched, Ranges, Scratch, ScratchFull
 from provray.sources.folder import changed_since
 
 if TYPE_CHECKING:
-    from provray.crawl.behaviour import BehaviourPart
+    from provray.crawl.behaviour import BehaviourPart, Prober
 
 _OUT_OF_MEMORY = re.compile(
     r"MemoryError|[Aa]llocate memory|bad_alloc|not enough memory|Unable to allocate"
@@ -50,16 +50,9 @@ class Worker:
         environment: Mapping[str, str],
     ) -> None:
         os.environ.update(environment)
-        # Here and not above: a crawl names this class in its own process, and seconds of imports are of no use there.
-        import torch
-
-        from provray.crawl.behaviour import Prober
-
-        torch.set_num_threads(fingerprinter.compute.threads)
-        # On a GPU convolutions would round to TF32 by default, and vectors differ from a CPU's in the third digit.
-        torch.backends.cudnn.allow_tf32 = False
         self.fingerprinter = fingerprinter
-        self._prober = Prober(fingerprinter)
+        # Now, so that it costs no model its time limit; not at all in a crawl of weights alone, which asks no probes.
+        self._prober = _prober(fingerprinter) if shards else None
         self._refs = shards
         self._shards: dict[str, list[Shard]] = {}
         self._fetching = fetching
@@ -108,6 +101,7 @@ class Worker:
         started = time.perf_counter()
         try:
             local = self._local(item)
+            assert self._prober is not None
             made = self._prober.probe(local, self._probes(modality)[part::parts], item.behaviour)
         # A model may fail in any way; it becomes a row, the crawl goes on.
         except Exception as error:
@@ -144,6 +138,7 @@ class Worker:
     def unsupported(self, item: WorkItem) -> Row:
         """The row that says why this model's config cannot be probed."""
         try:
+            assert self._prober is not None
             self._prober.load(self._local(item))
             status, reason = "unsupported", "no probe set fits this model's inputs"
         except ModelError as error:
@@ -198,6 +193,19 @@ class Worker:
         if modality not in self._shards:
             self._shards[modality] = ray.get(list(self._refs[modality]))
         return self._shards[modality]
+
+
+def _prober(fingerprinter: Fingerprinter) -> Prober:
+    """What runs models. Imported here: a crawl names the worker's class in its own process, and seconds of imports are
+    of no use there."""
+    import torch
+
+    from provray.crawl.behaviour import Prober
+
+    torch.set_num_threads(fingerprinter.compute.threads)
+    # On a GPU convolutions would round to TF32 by default, and vectors differ from a CPU's in the third digit.
+    torch.backends.cudnn.allow_tf32 = False
+    return Prober(fingerprinter)
 
 
 def limit_memory(count: int) -> None:
