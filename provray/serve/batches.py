@@ -8,6 +8,7 @@ of them is answered alone while all others wait.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -20,10 +21,13 @@ BATCH = 32
 PAUSE = 0.5
 """How long to wait for a crowd to ask again, at most, as a share of the time that its batch took."""
 
+_BACK = 0.75
+"""Of a crowd, who is waited for: some come back to another front, or not at all."""
+
 
 class Batches(Generic[A, R]):
     """answer: one result for each of the things asked, in order; what it raises, all who asked get. most: asked
-    together, at most; at_once: batches that are out at the same time, at most. pause: before the next batch, until all
+    together, at most; at_once: batches that are out at the same time, at most. pause: before the next batch, until most
     who were just answered have asked again, for this share of the time that took at most."""
 
     def __init__(
@@ -62,7 +66,8 @@ class Batches(Generic[A, R]):
                 await self._together(batch)
                 crowd = min(len(batch) + len(self._waiting), self._most)
                 if crowd > 1:
-                    await self._gather(crowd, self._pause * (time.perf_counter() - began))
+                    back = math.ceil(_BACK * crowd)
+                    await self._gather(back, self._pause * (time.perf_counter() - began))
         finally:
             self._busy -= 1
 
