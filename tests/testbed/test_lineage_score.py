@@ -9,7 +9,7 @@ import pytest
 
 from provray.ancestry.direction import direction
 from provray.ancestry.fingerprint import Fingerprint
-from provray.testbed.folders import Record, Relation
+from provray.testbed.folders import Record
 from provray.testbed.scoreboard.lineage_score import (
     Rules,
     ancestors,
@@ -18,6 +18,7 @@ from provray.testbed.scoreboard.lineage_score import (
     score_lineages,
 )
 from tests.ancestry.families import Tensors, average, base_model, fingerprinted, rounded, tuned
+from tests.testbed.made_zoo import record
 
 _CHAIN = {("a", "b"), ("b", "c"), ("a", "d"), ("c", "e"), ("d", "e")}
 
@@ -35,27 +36,6 @@ def test_a_grandchild_hangs_on_the_grandparent_when_the_parent_is_away() -> None
     assert reduced(left) == {("a", "c"), ("a", "d"), ("c", "e"), ("d", "e")}
 
 
-def _record(model: str, relation: Relation, parents: tuple[str, ...] = (), fold: int = 0) -> Record:
-    return Record(
-        model=model,
-        split="indexed",
-        path=model,
-        parents=parents,
-        relation=relation,
-        method=relation,
-        data="digits",
-        settings={} if parents else {"fold": fold},
-        seed=0,
-        accuracy=None,
-        fidelity=None,
-        fidelity_mixed=None,
-        margin=None,
-        margin_mixed=None,
-        seconds=0.0,
-        bytes=0,
-    )
-
-
 def _zoo() -> tuple[list[Record], list[Fingerprint]]:
     """A family in each fold, each with a merge and a thief, which shares no weights."""
     records, models = [], {}
@@ -68,11 +48,11 @@ def _zoo() -> tuple[list[Record], list[Fingerprint]]:
         models |= {name: base, **children, f"{name}/int8": rounded(base, 127)}
         models |= {f"{name}/mean": average(children[first], children[second])}
         models |= {f"{name}/thief": base_model(7 + fold)}
-        records += [_record(name, "base", fold=fold)]
-        records += [_record(child, "fine-tune", (name,)) for child in children]
-        records += [_record(f"{name}/int8", "quantised", (name,))]
-        records += [_record(f"{name}/mean", "merged", (first, second))]
-        records += [_record(f"{name}/thief", "stolen", (name,))]
+        records += [record(name, "base", fold=fold)]
+        records += [record(child, "fine-tune", (name,)) for child in children]
+        records += [record(f"{name}/int8", "quantised", (name,))]
+        records += [record(f"{name}/mean", "merged", (first, second))]
+        records += [record(f"{name}/thief", "stolen", (name,))]
     return records, [fingerprinted(record.model, models[record.model]) for record in records]
 
 
