@@ -282,12 +282,10 @@ class WorkerPool:
         own = self._ahead.get(event.call.slot, [])
         if isinstance(event.outcome, Fetched):
             self._watch.fetched(event.outcome)  # it travelled, whoever computes it
-        if task not in own:
-            # Another worker took it over meanwhile.
-            self._actors.tell(event.call.slot, "drop", task.item.ref)
-        elif isinstance(event.outcome, Fetched):
             task.fetched = True
-        else:
+        if task not in own:  # another worker took it over meanwhile
+            self._actors.tell(event.call.slot, "drop", task.item.ref)
+        elif not task.fetched:
             own.remove(task)
             yield [event.outcome]
 
