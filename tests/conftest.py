@@ -13,6 +13,8 @@ os.environ["HOME"] = _HOME
 os.environ["RAY_AUTH_MODE"] = "token"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+# Ray's workers stand back behind everything else; here that is other tests, and these would make them wait for minutes.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray spells it
 # Nobody listens there: what asks a hub without a test having named one gets no further than this machine.
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 for _name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
@@ -37,6 +39,38 @@ settings.register_profile(
     "provray", deadline=None, derandomize=True, database=None, max_examples=30
 )
 settings.load_profile("provray")
+
+
+_DEAR = {"stack": "operations", "live": "service", "cluster": "jobs"}
+"""Fixtures that take long to make and serve many tests: these stay together where tests run in several processes."""
+_LONGEST = (
+    *(
+        "tests/test_real_models",
+        "operations",
+        "crawl/test_kills",
+        "service",
+        "k8s/test_deployed",
+        "jobs",
+    ),
+    *("cli/test_commands", "crawl/test_crawl", "crawl/test_remote", "testbed/test_scoreboard"),
+    *("crawl/test_nodes", "serve/test_run", "crawl/test_bulk", "testbed/test_uncertainty"),
+)
+"""What is begun first, so that no process ends long before the other."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Say which tests belong in one process (`make test` runs two): those of a dear fixture, and those of a module."""
+    if not config.getoption("dist", "no").startswith("load"):
+        return
+    places = {}
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        module = f"{item.path.parent.name}/{item.path.stem}"
+        group = next((g for name, g in _DEAR.items() if name in fixtures), module)
+        item.add_marker(pytest.mark.xdist_group(group))
+        places[item] = _LONGEST.index(group) if group in _LONGEST else len(_LONGEST)
+    items.sort(key=lambda item: places[item])
 
 
 def pytest_unconfigure() -> None:

@@ -69,9 +69,8 @@ class Lineup:
             held = [m for m in self.of_kind("weights") if readout in m.layout.readouts]
             if held:
                 numbers = np.concatenate([m.numbers for m in held])
-                sketches = np.concatenate(
-                    [m.vectors[:, m.layout.readouts.index(readout)] for m in held]
-                )
+                parts = [m.vectors[:, m.layout.readouts.index(readout)] for m in held]
+                sketches = np.concatenate(parts) if len(parts) > 1 else parts[0]
                 near = np.triu(sketches @ sketches.T > _SAME_FAMILY, 1)
                 rows, columns = np.nonzero(near)
                 links.extend(zip(numbers[rows].tolist(), numbers[columns].tolist(), strict=True))

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from provray.ancestry.cohort import Cohort, cohort_of
 from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.lineup import Lineup, line_up
-from provray.fingerprints.sketch import unit
 from provray.fingerprints.space import require_same
 from provray.fingerprints.weights import READOUTS
 from provray.index.row import Row
@@ -117,7 +116,9 @@ def _sketches(suspect: Fingerprint, others: Lineup, readout: str) -> Floats:
         theirs = rows.vectors[:, rows.layout.readouts.index(readout)].astype(np.float64)
         # not by a matrix product: the last bit of a score must not depend on who else is compared
         cosines = np.einsum("nd,d->n", theirs, vector.astype(np.float64))
-        found[rows.numbers] = np.where(theirs.any(1), cosines, np.nan)
+        nothing = np.flatnonzero(cosines == 0)
+        cosines[nothing[~theirs[nothing].any(1)]] = np.nan
+        found[rows.numbers] = cosines
     return found
 
 
@@ -140,12 +141,11 @@ def _behaviour(
         names = sorted(centred.keys() & set(readouts))
         if not names:
             continue
-        vectors = rows.vectors[:, [readouts.index(name) for name in names]]
-        cosines = np.einsum(
-            "nrd,rd->nr",
-            unit(vectors - cohort.means_of(names, vectors.shape[-1])),
-            np.stack([centred[name] for name in names]),
-        )
+        chosen = rows.vectors[:, [readouts.index(name) for name in names]]
+        vectors = chosen - cohort.means_of(names, chosen.shape[-1])
+        along = np.einsum("nrd,rd->nr", vectors, np.stack([centred[name] for name in names]))
+        norms = np.sqrt(np.einsum("nrd,nrd->nr", vectors, vectors))
+        cosines = np.divide(along, norms, out=np.zeros_like(along), where=norms > 0)
         for name, values in zip(names, cosines.T, strict=True):
             found.setdefault(name, np.full(len(others), np.nan))[rows.numbers] = values
     return dict(sorted(found.items()))

@@ -38,7 +38,7 @@ from provray.index.table import FingerprintTable, Place
 from provray.probes import MODALITIES
 from provray.probes.build import DEFAULT_DIGESTS
 
-_CACHE_FORMAT = 5
+_CACHE_FORMAT = 6
 """Raised whenever search vectors, cohorts or nulls of the same rows come out differently."""
 ROWS = "rows.arrow"
 """The file of a cache that holds every row whole; see `RowStore`."""

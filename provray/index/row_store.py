@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from provray.index.row import Row, rows_from_table
 
-_BATCH = 256
-"""Rows of one record batch: their vectors together stay far below the 2 GiB of a column of bytes."""
+_BATCH = 4096
+"""Rows of one record batch: their vectors together stay far below the 2 GiB of a column of bytes, and rows that are
+read together lie in few batches, each of which costs something by itself."""
 
 
 def pack_rows(table: pa.Table) -> memoryview:

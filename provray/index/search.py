@@ -1,4 +1,9 @@
-"""Nearest neighbours of one table version: exact FAISS inner-product search over short vectors."""
+"""Nearest neighbours of one table version: FAISS inner-product search over short vectors, exact scores always.
+
+Of few models all are compared. Of many, one bit of each number says which of them are worth it (RaBitQ: Gao and Long,
+SIGMOD 2024), and those are compared exactly: relatives stand far above what a bit can hide, and of strangers the list
+may name others. `benchmarks/shortlist.py` measures that no answer changes.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,11 @@ F32 = npt.NDArray[np.float32]
 # FAISS multiplies matrices from so many query values (queries x dimensions) on. Its own 128,000 would be 125 queries of
 # 1,024; here four already cost half as much each, and sixteen a seventh, so that questions are worth asking together.
 faiss.cvar.distance_compute_blas_threshold = 4096
+
+ALL_COMPARED = 10_000
+"""Models that are all compared exactly: beyond, that takes longer than everything else in an answer."""
+SHORTLIST = 8
+"""Of more models so many times as are asked for are compared exactly."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +43,10 @@ class SearchIndex:
         count = min(count, len(self.keys))
         if not count:
             return [[] for _ in vectors]
-        found = self.faiss_index.search(np.ascontiguousarray(vectors, np.float32), count)
+        scores, places = self.faiss_index.search(np.ascontiguousarray(vectors, np.float32), count)
         return [
-            [(self.keys[p], float(s)) for p, s in zip(places, scores, strict=True) if p >= 0]
-            for scores, places in zip(*found, strict=True)
+            [(self.keys[p], s) for p, s in zip(*found, strict=True) if p >= 0]
+            for found in zip(places.tolist(), scores.tolist(), strict=True)
         ]
 
     def to_bytes(self) -> bytes:
@@ -45,11 +55,19 @@ class SearchIndex:
         return content
 
 
-def build(keys: Sequence[str], vectors: F32) -> SearchIndex:
-    """An exact index of `vectors` (n, d), one per key."""
-    flat = faiss.IndexFlatIP(vectors.shape[1])
-    flat.add(np.ascontiguousarray(vectors, np.float32))
-    return SearchIndex(tuple(keys), flat)
+def build(keys: Sequence[str], vectors: F32, all_compared: int = ALL_COMPARED) -> SearchIndex:
+    """An index of `vectors` (n, d), one per key; of up to `all_compared` an exact one."""
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    count, dimensions = vectors.shape
+    made: Any
+    if count <= all_compared:
+        made = faiss.IndexFlatIP(dimensions)
+    else:
+        made = faiss.index_factory(dimensions, "RaBitQfs_64,RFlat", faiss.METRIC_INNER_PRODUCT)
+        made.k_factor = SHORTLIST
+        made.train(vectors)
+    made.add(vectors)
+    return SearchIndex(tuple(keys), made)
 
 
 def from_bytes(keys: Sequence[str], content: bytes | memoryview) -> SearchIndex:

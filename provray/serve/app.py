@@ -24,6 +24,9 @@ SEARCH_ONGOING = 64
 SEARCH_QUEUED = 200
 """What waits at each front replica for a search replica to have room."""
 
+_HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""An index is hundreds of megabytes that every question touches all over: in pages of 4 kB each touch is looked up."""
+
 _BUSY = BackpressureConfig(status_code=503, retry_after_s=1)
 _COMMON: dict[str, Any] = {
     # Old replicas go on serving until new ones are ready, and then finish what they began.
@@ -65,7 +68,7 @@ def build(args: ServiceSettings) -> Application:
         max_ongoing_requests=SEARCH_ONGOING,
         max_queued_requests=SEARCH_QUEUED,
         graceful_shutdown_timeout_s=drain,
-        ray_actor_options=actor,
+        ray_actor_options={**actor, "runtime_env": {"env_vars": _HUGE_PAGES}},
         **_COMMON,
     )(Search).bind(args, watch.bind(args))
     fingerprints = None

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import to_json
+
 from provray.serve.problems import Refused
 
 
@@ -24,7 +26,10 @@ class Reply:
 
 def to_bytes(value: Any) -> bytes:
     """JSON as it is sent. Raises ValueError for a number that is none (NaN, infinity)."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    told = to_json(value)
+    if b"NaN" in told or b"Infinity" in told:  # as a number, or in a name
+        json.dumps(value, allow_nan=False)
+    return told
 
 
 def refusal(refused: Refused, request_id: str = "", version: int = -1) -> Reply:

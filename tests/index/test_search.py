@@ -1,4 +1,4 @@
-"""Exact nearest neighbours, and index files that fit their keys."""
+"""Nearest neighbours with exact scores, and index files that fit their keys."""
 
 from __future__ import annotations
 
@@ -52,6 +52,44 @@ def test_an_index_from_its_bytes_answers_the_same() -> None:
     index = build([str(i) for i in range(30)], vectors)
     again = from_bytes(index.keys, index.to_bytes())
     assert again.search(query, 30) == index.search(query, 30)
+
+
+def _families(count: int, seed: int, cosine: float, d: int = 1024) -> np.ndarray:
+    """Unit vectors; each five after a multiple of six lie at this cosine from it."""
+    vectors = _vectors(count, seed, d)
+    heads = np.repeat(vectors[::6], 6, axis=0)[:count]
+    near = cosine * heads + np.sqrt(1 - cosine**2) * vectors
+    near[::6] = vectors[::6]
+    return unit(near).astype(np.float32)
+
+
+def test_of_many_models_relatives_are_found_with_their_exact_scores() -> None:
+    vectors = _families(3000, 9, cosine=0.4)
+    keys = [str(number) for number in range(len(vectors))]
+    index = build(keys, vectors, all_compared=len(vectors) - 1)
+    assert "Refine" in type(index.faiss_index).__name__
+    for head in range(0, 3000, 300):
+        found = dict(index.search(vectors[head], 24))
+        assert {str(number) for number in range(head, head + 6)} <= found.keys()
+        for key, score in found.items():
+            assert score == pytest.approx(float(vectors[head] @ vectors[int(key)]), abs=1e-5)
+    together = index.search_many(vectors[:5], 24)
+    assert together == [index.search(vector, 24) for vector in vectors[:5]]
+
+
+def test_up_to_the_limit_all_models_are_compared() -> None:
+    vectors = _vectors(300, 10)
+    index = build([str(number) for number in range(300)], vectors, all_compared=300)
+    exact = np.argsort(-(vectors @ vectors[0]))
+    assert [key for key, _ in index.search(vectors[0], 300)] == [str(n) for n in exact]
+
+
+def test_an_index_of_many_from_its_bytes_answers_the_same_and_gives_its_vectors_back() -> None:
+    vectors, query = _families(400, 11, cosine=0.5), _vectors(1, 12, 1024)[0]
+    index = build([str(i) for i in range(400)], vectors, all_compared=0)
+    again = from_bytes(index.keys, index.to_bytes())
+    assert again.search(query, 24) == index.search(query, 24)
+    np.testing.assert_array_equal(again.faiss_index.reconstruct_n(0, 400), vectors)
 
 
 def test_bytes_that_do_not_fit_their_keys_are_an_error() -> None:

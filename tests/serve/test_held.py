@@ -10,6 +10,7 @@ import pytest
 
 from provray.ancestry.snapshot import open_snapshot
 from provray.index.row import Row
+from provray.index.search import build
 from provray.index.table import FingerprintTable
 from provray.serve.held import Held
 from provray.serve.questions import Question
@@ -37,6 +38,20 @@ def test_questions_together_get_what_each_gets_alone(tmp_path: Path) -> None:
     assert other.answers(questions) == alone
     first = json.loads(alone[0].body)
     assert [a["model"] for a in first["ancestors"]] == ["lab/base"]
+
+
+def test_a_shortlist_gives_the_same_ancestors(tmp_path: Path) -> None:
+    exact = _held(tmp_path).snapshot
+    vectors = {n: s.faiss_index.reconstruct_n(0, len(s.keys)) for n, s in exact.searches.items()}
+    listed = {n: build(s.keys, vectors[n], all_compared=0) for n, s in exact.searches.items()}
+    questions = [Question(model=name) for name in ("shop/child", "lab/base", "far/3")]
+    told = [
+        [json.loads(reply.body) for reply in Held("index", snapshot).answers(questions)]
+        for snapshot in (exact, replace(exact, searches=listed))
+    ]
+    for one, other in zip(*told, strict=True):
+        assert (one["verdict"], one["ancestors"]) == (other["verdict"], other["ancestors"])
+    assert told[0][0]["verdict"] == "ancestor"
 
 
 def test_a_model_that_cannot_be_judged_fails_nobody_else(
