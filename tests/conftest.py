@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 # Ray, transformers and their kin read these when they are first imported, so they are set before any import.
 _HOME = tempfile.mkdtemp(prefix="provray-tests-home-")
@@ -41,36 +42,38 @@ settings.register_profile(
 settings.load_profile("provray")
 
 
-_DEAR = {"stack": "operations", "live": "service", "cluster": "jobs"}
-"""Fixtures that take long to make and serve many tests: these stay together where tests run in several processes."""
+_TOGETHER = ("operations", "serve", "jobs")
+"""Folders whose tests share what takes long to start: these stay in one process. Others go by module."""
 _LONGEST = (
-    *(
-        "tests/test_real_models",
-        "operations",
-        "crawl/test_kills",
-        "service",
-        "k8s/test_deployed",
-        "jobs",
-    ),
-    *("cli/test_commands", "crawl/test_crawl", "crawl/test_remote", "testbed/test_scoreboard"),
-    *("crawl/test_nodes", "serve/test_run", "crawl/test_bulk", "testbed/test_uncertainty"),
+    *("test_real_models.py", "operations", "serve", "crawl/test_kills.py", "k8s/test_deployed.py"),
+    *("jobs", "cli/test_commands.py", "crawl/test_crawl.py", "crawl/test_remote.py"),
+    *("testbed/test_scoreboard.py", "crawl/test_nodes.py", "crawl/test_bulk.py"),
 )
-"""What is begun first, so that no process ends long before the other."""
+"""What is begun first where tests run in two processes, so that neither ends long before the other."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Say which tests belong in one process (`make test` runs two): those of a dear fixture, and those of a module."""
-    if not config.getoption("dist", "no").startswith("load"):
-        return
-    places = {}
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        module = f"{item.path.parent.name}/{item.path.stem}"
-        group = next((g for name, g in _DEAR.items() if name in fixtures), module)
-        item.add_marker(pytest.mark.xdist_group(group))
-        places[item] = _LONGEST.index(group) if group in _LONGEST else len(_LONGEST)
-    items.sort(key=lambda item: places[item])
+def _group(nodeid: str) -> str:
+    path = nodeid.partition("::")[0].removeprefix("tests/")
+    folder = path.partition("/")[0]
+    return folder if folder in _TOGETHER else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which tests run in one process, where `make test` starts two."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Groups(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that take longest first."""
+    order = {group: place for place, group in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(_group(item.nodeid), len(order)))
 
 
 def pytest_unconfigure() -> None:

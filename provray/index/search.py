@@ -24,7 +24,10 @@ faiss.cvar.distance_compute_blas_threshold = 4096
 ALL_COMPARED = 10_000
 """Models that are all compared exactly: beyond, that takes longer than everything else in an answer."""
 SHORTLIST = 8
-"""Of more models so many times as are asked for are compared exactly."""
+"""Of more models at least so many times as are asked for are compared exactly."""
+_MODELS_EACH = 4_000
+"""And once more as many for each so many models: a share of the index, so that a weak relative is found as often among
+many as among few."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def build(keys: Sequence[str], vectors: F32, all_compared: int = ALL_COMPARED) -
         made = faiss.IndexFlatIP(dimensions)
     else:
         made = faiss.index_factory(dimensions, "RaBitQfs_64,RFlat", faiss.METRIC_INNER_PRODUCT)
-        made.k_factor = SHORTLIST
+        made.k_factor = max(SHORTLIST, count / _MODELS_EACH)
         made.train(vectors)
     made.add(vectors)
     return SearchIndex(tuple(keys), made)
