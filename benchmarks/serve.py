@@ -3,7 +3,8 @@
     python benchmarks/serve.py --out docs/results/serve-benchmark.json
 
 One run, one Ray cluster, one proxy: both applications have the same number of HTTP replicas. The constant is loaded
-before and after, and the ratio is to the mean of both. Three loads: `known` asks about 200 indexed models, again and
+before and after each load, since a machine's pace changes within minutes, and a load's ratio is to the mean of these
+two. Three loads: `known` asks about 200 indexed models, again and
 again, as a gate in a pipeline does; `popular` draws from all models as from a hub, the r-th with a probability in
 proportion to 1/r (Zipf; assumed, not measured), and begins with nothing remembered; `new` asks about models that this
 version was not asked about before, each once, in an order drawn by chance: whoever is asked about next is of another
@@ -221,18 +222,25 @@ def measure(vectors: int, clients: int, seconds: float, replicas: int) -> dict[s
                 _load(port, "/v1/ancestry", hot, clients, WARM_LIMIT, "--once")
             _load(port, "/v1/ancestry", hot, clients, WARM_SECONDS)
             before = memory()
-            first = _load(port, "/constant", hot, clients, seconds)
+            constants = [_load(port, "/constant", hot, clients, seconds)]
             known = _load(port, "/v1/ancestry", hot, clients, seconds)
-            last = _load(port, "/constant", hot, clients, seconds)
+            constants.append(_load(port, "/constant", hot, clients, seconds))
             after = memory()
             hub = _load(port, "/v1/ancestry", drawn, clients, seconds, "--once")
+            constants.append(_load(port, "/constant", hot, clients, seconds))
             new = _load(port, "/v1/ancestry", cold, clients, seconds, "--once")
+            constants.append(_load(port, "/constant", hot, clients, seconds))
             after_new = memory()
         finally:
             serve.shutdown()
             ray.shutdown()
     rate = "requests per second"
-    constant = (first[rate] + last[rate]) / 2
+    bare = [load[rate] for load in constants]
+    loads = {"known": known, "popular": hub, "new": new}
+    ratios = {
+        f"ratio of {name} to constant": round(2 * load[rate] / (bare[place] + bare[place + 1]), 3)
+        for place, (name, load) in enumerate(loads.items())
+    }
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
@@ -243,14 +251,9 @@ def measure(vectors: int, clients: int, seconds: float, replicas: int) -> dict[s
         "replicas of each kind": replicas,
         "seconds to make the index": round(made, 1),
         "seconds to open it first": round(opened, 1),
-        "constant, before": first,
-        "constant, after": last,
-        "known": known,
-        "popular": hub,
-        "new": new,
-        "ratio of known to constant": round(known[rate] / constant, 2),
-        "ratio of popular to constant": round(hub[rate] / constant, 2),
-        "ratio of new to constant": round(new[rate] / constant, 3),
+        "constant, four times": constants,
+        **loads,
+        **ratios,
         "megabytes before": before,
         "megabytes after known": after,
         "megabytes after new": after_new,
