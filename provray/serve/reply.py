@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic import ConfigDict, TypeAdapter
 
 from provray.serve.problems import Refused
+
+_JSON = TypeAdapter[Any](Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Reply:
 
 def to_bytes(value: Any) -> bytes:
     """JSON as it is sent. Raises ValueError for a number that is none (NaN, infinity)."""
-    told = to_json(value)
+    told = _JSON.dump_json(value)
     if b"NaN" in told or b"Infinity" in told:  # as a number, or in a name
         json.dumps(value, allow_nan=False)
     return told
