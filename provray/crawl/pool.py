@@ -282,10 +282,12 @@ class WorkerPool:
         own = self._ahead.get(event.call.slot, [])
         if isinstance(event.outcome, Fetched):
             self._watch.fetched(event.outcome)  # it travelled, whoever computes it
-            task.fetched = True
-        if task not in own:  # another worker took it over meanwhile
+        if task not in own:
+            # Another worker took it over meanwhile.
             self._actors.tell(event.call.slot, "drop", task.item.ref)
-        elif not task.fetched:
+        elif isinstance(event.outcome, Fetched):
+            task.fetched = True
+        else:
             own.remove(task)
             yield [event.outcome]
 
