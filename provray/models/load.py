@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import transformers
+import transformers.modeling_utils  # all that a first model would import, at the cost of its time and memory
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.nn.modules.module import (

@@ -96,7 +96,9 @@ def test_a_caller_beyond_its_rate_is_refused_and_that_is_told(
 def test_more_suspects_than_there_is_room_for_are_refused_and_that_is_told(
     stack: Stack, prometheus: Prometheus
 ) -> None:
+    """A worker that hangs over one suspect leaves the others waiting."""
     room = stack.settings.queue * stack.settings.front_replicas
+    (worker,) = stack.cluster.worker.processes("ray::Worker")
     statuses: Counter[int] = Counter()
 
     def told_of_one_more() -> bool:
@@ -106,7 +108,11 @@ def test_more_suspects_than_there_is_room_for_are_refused_and_that_is_told(
         statuses[_status(stack, "/v1/ancestry", "query", asked)] += 1
         return "ProvraySuspectsFull" in prometheus.firing()
 
-    until(told_of_one_more, "that there is no room is told", pause=0)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        until(told_of_one_more, "that there is no room is told", pause=0.2)
+    finally:
+        os.kill(worker, signal.SIGCONT)
     assert set(statuses) == {202, 503}
     assert statuses[202] >= room
     until(lambda: prometheus.value("max(provray_suspects_waiting)") == 0, "all have their answer")

@@ -26,6 +26,7 @@ from tests.ancestry.networks import stranger
 from tests.serve.live import Live, replicas
 from tests.serve.made_index import BASE, CHILD, GRANDCHILD, STRANGERS, add
 
+_BREATH = 0.1
 ASKED = [BASE.name, CHILD.name, GRANDCHILD.name, *(n.name for n in STRANGERS)]
 
 
@@ -41,7 +42,8 @@ class Counts:
 
 
 class Load:
-    """Clients in a thread that ask one question after the other until they are told to stop.
+    """Clients in a thread that ask one question after the other until they are told to stop, with a breath in between:
+    replicas have to start on the same two cores.
 
     `clients` ask about indexed models, one more about a suspect on disk, which takes a fingerprint each time.
     """
@@ -71,6 +73,7 @@ class Load:
         async with provray.AsyncClient(self._live.url, self._live.keys["admin"]) as client:
             while not self._stop.is_set():
                 await self._ask(client, chosen.choice(ASKED), chosen.choice((5, 10)))
+                await asyncio.sleep(_BREATH)
             self.counts.retried += client.retried
 
     async def _suspects(self) -> None:
@@ -80,6 +83,7 @@ class Load:
                 folder = self._live.models / f"suspect-{uuid.uuid4().hex}"
                 shutil.copytree(self._live.models / "copy", folder)
                 await self._ask(client, str(folder), 10)
+                await asyncio.sleep(_BREATH)
             self.counts.retried += client.retried
 
     async def _ask(self, client: provray.AsyncClient, model: str, top_k: int) -> None:
