@@ -28,8 +28,8 @@ def test_an_idx_file_is_read_as_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        gzip.compress(b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00"),
-        gzip.compress(b"\x00\x00\x08\x03\x00"),
+        gzip.compress(b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00", mtime=0),
+        gzip.compress(b"\x00\x00\x08\x03\x00", mtime=0),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
