@@ -47,12 +47,14 @@ settings.load_profile("provray")
 
 _TOGETHER = ("operations", "serve", "jobs")
 """Folders whose tests share what takes long to start: these stay in one process. Others go by module."""
-_LONGEST = (
-    *("test_real_models.py", "operations", "serve", "crawl/test_kills.py", "k8s/test_deployed.py"),
-    *("jobs", "cli/test_commands.py", "crawl/test_crawl.py", "crawl/test_remote.py"),
-    *("testbed/test_scoreboard.py", "crawl/test_nodes.py", "crawl/test_bulk.py"),
+_FIRST = (
+    *("test_real_models.py", "index/test_table_s3.py", "operations", "sources/test_s3_reader.py"),
+    *("crawl/test_kills.py", "serve", "jobs", "testbed/test_scoreboard.py", "k8s/test_deployed.py"),
+    *("crawl/test_nodes.py", "cli/test_commands.py", "crawl/test_crawl.py", "crawl/test_remote.py"),
+    "crawl/test_bulk.py",
 )
-"""What is begun first where tests run in two processes, so that neither ends long before the other."""
+"""What is begun first where tests run in two processes: the longest, so that neither ends long before the other, and
+beside the first, which computes on both cores, what mostly waits."""
 
 
 def _group(nodeid: str) -> str:
@@ -74,8 +76,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that take longest first."""
-    order = {group: place for place, group in enumerate(_LONGEST)}
+    """In the order of `_FIRST`, then as they are found."""
+    order = {group: place for place, group in enumerate(_FIRST)}
     items.sort(key=lambda item: order.get(_group(item.nodeid), len(order)))
 
 
