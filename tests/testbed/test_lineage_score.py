@@ -11,7 +11,9 @@ from provray.ancestry.direction import direction
 from provray.ancestry.fingerprint import Fingerprint
 from provray.testbed.folders import Record
 from provray.testbed.scoreboard.lineage_score import (
+    Agreement,
     Rules,
+    _Tally,
     ancestors,
     reduced,
     restricted,
@@ -97,3 +99,16 @@ def test_a_share_outside_the_range_is_refused() -> None:
     records, fingerprints = _zoo()
     with pytest.raises(ValueError, match=r"\[0, 1\), got 1"):
         score_lineages(records, fingerprints, [Rules(_same_family, direction)] * 2, 1.0)
+
+
+def test_intervals_do_not_depend_on_the_order_in_which_pairs_are_counted() -> None:
+    families = {f"m{number}": number for number in range(9)}
+
+    def agreement(order: Sequence[int]) -> Agreement:
+        tally = _Tally(families)
+        for number in order:
+            true = {("parent", f"m{number}")}
+            tally.add(true if number % 3 else set(), true)
+        return tally.agreement()
+
+    assert agreement(range(9)) == agreement(range(8, -1, -1))

@@ -165,7 +165,9 @@ class _Tally:
                 self.counts.setdefault(self.family[child], np.zeros(3))[place] += 1
 
     def agreement(self) -> Agreement:
-        counts = np.stack(list(self.counts.values())) if self.counts else np.zeros((1, 3))
+        # in the order of families, not of sets of names: the same draws give the same interval
+        rows = [row for _, row in sorted(self.counts.items())]
+        counts = np.stack(rows) if rows else np.zeros((1, 3))
         drawn = draws(len(counts)) @ counts
         total = counts.sum(0)
 
