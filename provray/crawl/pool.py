@@ -282,8 +282,7 @@ class WorkerPool:
         own = self._ahead.get(event.call.slot, [])
         if isinstance(event.outcome, Fetched):
             self._watch.fetched(event.outcome)  # it travelled, whoever computes it
-        if task not in own:
-            # Another worker took it over meanwhile.
+        if task not in own:  # another worker took it over meanwhile
             self._actors.tell(event.call.slot, "drop", task.item.ref)
         elif isinstance(event.outcome, Fetched):
             task.fetched = True
@@ -297,8 +296,7 @@ class WorkerPool:
         waiting = self._ahead.pop(event.slot, [])
         computing = next((call for call in event.calls if call.kind != "fetch"), None)
         for task in waiting:
-            if computing is None:
-                # Nothing ran: what it fetched is under suspicion.
+            if computing is None:  # nothing ran: what it fetched is under suspicion
                 yield from self._failed_attempt(task)
             else:
                 self._fetch_ahead(replace(task, fetched=False))

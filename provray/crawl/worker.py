@@ -213,8 +213,7 @@ def _prober(fingerprinter: Fingerprinter) -> Prober:
 
 @contextmanager
 def _imports() -> Iterator[None]:
-    """Import without looking for garbage, and never look through what was imported later: it stays, and these searches
-    are a quarter of the imports' time."""
+    """Import without looking for garbage, and never look through what was imported later: it stays."""
     gc.disable()
     try:
         yield

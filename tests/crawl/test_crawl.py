@@ -54,7 +54,7 @@ def test_every_model_becomes_rows_and_a_second_crawl_computes_nothing(
     models: Path, probes: list[ProbeSet], tmp_path: Path
 ) -> None:
     table = FingerprintTable.create(tmp_path / "index")
-    report = crawl([open_source(str(models))], table, probes=probes, pool=replace(POOL, workers=1))
+    report = crawl([open_source(str(models))], table, probes=probes, pool=POOL)
     assert report.statuses == {"ok": 4}
     rows = _rows(table)
     assert {model for model, _ in rows} == {"a/vit", "a/resnet", "b/bert", "b/deep/gpt2"}
@@ -62,7 +62,7 @@ def test_every_model_becomes_rows_and_a_second_crawl_computes_nothing(
     assert len(rows) == 12
     version = table.version
 
-    again = crawl([open_source(str(models))], table, probes=probes, pool=replace(POOL, workers=1))
+    again = crawl([open_source(str(models))], table, probes=probes, pool=POOL)
     assert (again.listed, again.skipped, again.version) == (4, 4, version)
     assert not again.statuses
 
@@ -107,7 +107,7 @@ def test_bad_models_become_rows_with_reasons_and_stop_nothing(
     table = FingerprintTable.create(tmp_path / "index")
     limit = (root / "big" / "model.safetensors").stat().st_size - 1
     crawl([open_source(str(root / "big"))], table, probes=probes, compute=Compute(max_bytes=limit))
-    crawl([open_source(str(root))], table, probes=probes, pool=replace(POOL, workers=1))
+    crawl([open_source(str(root))], table, probes=probes, pool=POOL)
     failed = {row.model: row for row in table.facts() if row.status != "ok"}
     found = {model: row.status for model, row in failed.items()}
     assert found == {

@@ -55,7 +55,7 @@ def local_rows(
 ) -> dict[tuple[str, str], Row]:
     """The rows of the same models, crawled from their folder."""
     table = FingerprintTable.create(tmp_path_factory.mktemp("index"))
-    crawl([open_source(str(models))], table, probes=probes, pool=ONE)
+    crawl([open_source(str(models))], table, probes=probes, pool=POOL)
     return {(row.model, row.kind): row for row in _rows(table)}
 
 
@@ -103,7 +103,7 @@ def test_a_hub_s_models_get_the_rows_that_their_folders_get(
     hub: LocalHub, probes: list[ProbeSet], tmp_path: Path, local_rows: dict[tuple[str, str], Row]
 ) -> None:
     table = FingerprintTable.create(tmp_path / "index")
-    report = _crawl("hf://org", table, probes, tmp_path / "scratch", pool=ONE)
+    report = _crawl("hf://org", table, probes, tmp_path / "scratch", pool=POOL)
     assert report.statuses == {"ok": 4}
     assert report.fetched_bytes == sum(r.sent for r in hub.asked("/resolve/"))
     _same_vectors(table, local_rows)
@@ -243,7 +243,7 @@ def test_one_poisoned_download_stops_nothing(
     hub.fail(r"org/resnet/resolve/.*/config\.json", 429, retry_after="0")
     hub.fail(r"org/gpt2/resolve/.*/config\.json", 503, retry_after="0")
     table = FingerprintTable.create(tmp_path / "index")
-    report = _crawl("hf://org", table, probes, tmp_path / "scratch", pool=ONE)
+    report = _crawl("hf://org", table, probes, tmp_path / "scratch", pool=POOL)
     assert report.statuses == {"ok": 3, "unavailable": 1}
     assert _left(tmp_path / "scratch") == []
 
