@@ -58,8 +58,8 @@ demo: $(DEMO) ## build a zoo of model families, crawl it, query it, write a repo
 	$(BIN)/provray demo --out $(DEMO_OUT)
 
 .PHONY: test
-test: $(OPS) $(TOOLS) debian ## all tests; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(OPS) $(TOOLS) debian ## all tests, in two processes; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(TOOLS) ## ruff: rules and format; import rules; declared against imported dependencies

@@ -21,11 +21,11 @@ from provray.ancestry.snapshot import Snapshot, open_snapshot
 from provray.ancestry.verdict import FDR, Answer, copies, judge
 from provray.crawl.cluster import join_ray, require_resources
 from provray.crawl.fingerprinter import Fingerprinter
-from provray.crawl.pool import Items, WorkerPool
+from provray.crawl.pool import WorkerPool
 from provray.crawl.reading import choose_probes, compared_spaces
 from provray.crawl.settings import BEHAVIOUR, Compute, PoolSettings
 from provray.crawl.shards import put_shards
-from provray.crawl.worklist import WorkItem
+from provray.crawl.worklist import Items, WorkItem
 from provray.fingerprints.settings import FingerprintSettings
 from provray.index.location import IndexLocation
 from provray.index.row import Row

@@ -139,14 +139,16 @@ def _run(
         models.clear()
         last = time.monotonic()
 
+    def keep(rows: list[Row]) -> None:
+        journal.keep(rows)
+        report.count(rows)
+        watch.finished(rows)
+
     work.commit = commit
     try:
-        for rows in workers.fingerprint(work, watch):
-            journal.keep(rows)
+        for rows in workers.fingerprint(work, watch, keep):
             batch.extend(rows)
             models.append((rows[0].model, rows[0].revision))
-            report.count(rows)
-            watch.finished(rows)
             watch.planned(worklist.listed - worklist.skipped, worklist.skipped)
             watch.queued(worklist.waiting + workers.waiting)
             if len(models) >= _COMMIT_MODELS or time.monotonic() - last > _COMMIT_SECONDS:

@@ -9,10 +9,10 @@ themselves, a few ahead of the one they compute.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -21,7 +21,7 @@ from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.progress import Progress
 from provray.crawl.settings import Fetching, PoolSettings
 from provray.crawl.worker import Worker
-from provray.crawl.worklist import WorkItem
+from provray.crawl.worklist import Work, WorkItem
 from provray.index.row import Row
 from provray.sources import ModelRef
 from provray.sources.fetch import Fetched, default_scratch
@@ -33,33 +33,6 @@ _ATTEMPTS = 2
 _PATIENCE = 0.05
 """Seconds between looks at a worklist that is still being listed."""
 _ModelKey = tuple[str, str]
-
-
-class Work(Protocol):
-    """Where models to fingerprint come from."""
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether nothing will come any more."""
-
-    def take(self, wait: float = 0.0) -> WorkItem | None:
-        """The next model, or None if there is none just now or none any more."""
-
-
-class Items:
-    """Work that is all known beforehand."""
-
-    def __init__(self, items: Sequence[WorkItem]) -> None:
-        self._items = deque(items)
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether all were taken."""
-        return not self._items
-
-    def take(self, wait: float = 0.0) -> WorkItem | None:
-        """The next one, or None."""
-        return self._items.popleft() if self._items else None
 
 
 @dataclass(frozen=True)
@@ -146,15 +119,22 @@ class WorkerPool:
         """Models taken from the work and not yet begun."""
         return len(self._local) + sum(len(tasks) for tasks in self._ahead.values())
 
-    def fingerprint(self, work: Work, watch: Progress | None = None) -> Iterator[list[Row]]:
+    def fingerprint(
+        self,
+        work: Work,
+        watch: Progress | None = None,
+        keep: Callable[[list[Row]], object] = lambda rows: None,
+    ) -> Iterator[list[Row]]:
         """Rows of each model as it is finished, in no particular order; `watch` is told what is begun and fetched.
 
-        Raises ScratchFull, RuntimeError if no worker is left, and what `work` raises.
+        A model is given to `keep` before its worker goes on, so that no more models than workers can be lost at once,
+        and to the caller after that, who may take longer. Raises ScratchFull, RuntimeError if no worker is left, and
+        what `work` and `keep` raise.
         """
         self._watch = watch or Progress()
         finished: list[list[Row]] = []
         while True:
-            # Workers go on before the caller sees to what they finished; a listing that fails now must not lose it.
+            # What was finished reaches the caller even if a listing fails now.
             try:
                 self._take(work)
                 self._begin(work)
@@ -166,13 +146,18 @@ class WorkerPool:
             # With nothing to wait for but the listing, look at it soon.
             starved = not work.exhausted and any(not slot.busy for slot in self._actors.slots)
             for event in self._actors.wait(_PATIENCE if starved else 60.0):
-                if isinstance(event, Lost):
-                    finished.extend(self._lost(event))
-                elif event.call.kind == "fetch":
-                    finished.extend(self._fetched(event))
-                else:
-                    event.call.slot.busy = False
-                    finished.extend(self._settle(event.call.about, event.outcome))
+                for rows in self._finished(event):
+                    keep(rows)
+                    finished.append(rows)
+
+    def _finished(self, event: Ended | Lost) -> Iterator[list[Row]]:
+        """The models that an event finishes."""
+        if isinstance(event, Lost):
+            return self._lost(event)
+        if event.call.kind == "fetch":
+            return self._fetched(event)
+        event.call.slot.busy = False
+        return self._settle(event.call.about, event.outcome)
 
     def _queued(self) -> bool:
         return bool(self._local or self._calls or self._again or any(self._ahead.values()))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from provray.crawl.fingerprinter import Fingerprinter
 from provray.crawl.settings import BEHAVIOUR, STAGES, Stage
@@ -31,6 +33,33 @@ class WorkItem:
     def behaviour(self) -> tuple[Stage, ...]:
         """The stages that run the model."""
         return tuple(stage for stage in self.stages if stage in BEHAVIOUR)
+
+
+class Work(Protocol):
+    """Where models to fingerprint come from."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing will come any more."""
+
+    def take(self, wait: float = 0.0) -> WorkItem | None:
+        """The next model, or None if there is none just now or none any more."""
+
+
+class Items:
+    """Work that is all known beforehand."""
+
+    def __init__(self, items: Sequence[WorkItem]) -> None:
+        self._items = deque(items)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all were taken."""
+        return not self._items
+
+    def take(self, wait: float = 0.0) -> WorkItem | None:
+        """The next one, or None."""
+        return self._items.popleft() if self._items else None
 
 
 def missing(

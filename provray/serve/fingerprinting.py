@@ -12,11 +12,11 @@ from pathlib import Path
 
 from provray.crawl.ask import BadSuspect, only_model
 from provray.crawl.fingerprinter import Fingerprinter
-from provray.crawl.pool import Items, WorkerPool
+from provray.crawl.pool import WorkerPool
 from provray.crawl.reading import choose_probes
 from provray.crawl.settings import STAGES, Compute, PoolSettings
 from provray.crawl.shards import put_shards
-from provray.crawl.worklist import WorkItem
+from provray.crawl.worklist import Items, WorkItem
 from provray.index.row import Row
 from provray.index.settings import index_settings
 from provray.index.table import FingerprintTable

@@ -8,6 +8,7 @@ import os
 import pickle
 import signal
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,30 @@ def test_every_model_becomes_rows_and_a_second_crawl_computes_nothing(
     again = crawl([open_source(str(models))], table, probes=probes, pool=POOL)
     assert (again.listed, again.skipped, again.version) == (4, 4, version)
     assert not again.statuses
+
+
+class _Order(Progress):
+    """What happened to models, in order."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def started(self, ref: ModelRef) -> None:
+        self.seen.append("started")
+
+    def finished(self, rows: Sequence[Row]) -> None:
+        self.seen.append("finished")
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_model_is_kept_before_its_worker_goes_on(
+    models: Path, probes: list[ProbeSet], tmp_path: Path
+) -> None:
+    table, order = FingerprintTable.create(tmp_path / "index"), _Order()
+    alone = replace(POOL, workers=1)
+    source = open_source(str(models))
+    crawl([source], table, probes=probes, stages=("weights",), pool=alone, progress=order)
+    assert order.seen == ["started", "finished"] * 4
 
 
 @pytest.mark.usefixtures("ray_cluster")
