@@ -76,6 +76,7 @@ format: $(PROVRAY) ## let ruff fix and format the code
 .PHONY: types
 types: $(PROVRAY) ## mypy, strict
 	$(BIN)/mypy
+	MYPYPATH=benchmarks $(BIN)/mypy benchmarks scripts
 
 .PHONY: coverage
 coverage: $(OPS) $(TOOLS) debian ## all tests, and which lines of each folder they leave out: coverage.json

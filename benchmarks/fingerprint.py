@@ -116,7 +116,7 @@ def _models(work: Path) -> tuple[dict[str, Path], dict[str, tuple[str, Path]]]:
 
 
 def _fingerprinter(threads: int = 1) -> tuple[Fingerprinter, dict[str, ProbeSet]]:
-    probes = {m: default_probes(m) for m in MODALITIES}
+    probes: dict[str, ProbeSet] = {m: default_probes(m) for m in MODALITIES}
     digests = {m: p.digest for m, p in probes.items()}
     return Fingerprinter(FingerprintSettings(), digests, Compute(threads=threads)), probes
 
@@ -332,8 +332,8 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    ranks = np.stack([np.argsort(np.argsort(values)) for values in (a, b)])
+    return float(np.asarray(np.corrcoef(ranks))[0, 1])
 
 
 if __name__ == "__main__":

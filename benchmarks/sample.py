@@ -35,7 +35,8 @@ from provray.ancestry.fingerprint import Fingerprint
 from provray.ancestry.matrices import score_matrices
 from provray.ancestry.relation import guess_relation
 from provray.ancestry.relatives import relatives
-from provray.fingerprints.sample import chosen_blocks, sample_ranges
+from provray.crawl.sample_ranges import sample_ranges
+from provray.fingerprints.sample import chosen_blocks
 from provray.fingerprints.settings import FingerprintSettings, WeightsSettings
 from provray.fingerprints.sketch import BLOCK
 from provray.fingerprints.space import weights_space

@@ -23,9 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def _load(
         [*command, str(seconds), *more], check=True, capture_output=True, text=True
     )
     found: dict[str, Any] = json.loads(done.stdout)
-    used = compute() - before
+    used = {kind: spent - before.get(kind, 0.0) for kind, spent in compute().items()}
     found["core milliseconds each"] = {
         kind: round(spent / max(found["answered"], 1), 2) for kind, spent in sorted(used.items())
     }
@@ -119,14 +119,14 @@ def memory() -> dict[str, float]:
     return dict(sorted(found.items()))
 
 
-def compute() -> Counter[str]:
+def compute() -> dict[str, float]:
     """Milliseconds of a core that these processes, and those of load that have ended, have used so far."""
     tick = 1000 / os.sysconf("SC_CLK_TCK")
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = Counter({"load": 1000 * (ended.ru_utime + ended.ru_stime)})
+    found = {"load": 1000 * (ended.ru_utime + ended.ru_stime)}
     for entry, kind in _processes().items():
         used = (entry / "stat").read_text().rpartition(")")[2].split()[11:13]
-        found[kind] += tick * sum(map(int, used))
+        found[kind] = found.get(kind, 0.0) + tick * sum(map(int, used))
     return found
 
 
@@ -145,15 +145,17 @@ def searches(snapshot: Snapshot, names: Sequence[str]) -> dict[str, float]:
     def bare(suspect: Any) -> None:
         for readout in READOUTS:
             vector = weights_vector(suspect, readout)
+            assert vector is not None
             snapshot.searches[readout].faiss_index.search(vector[None], NEAREST)
         vector = behaviour_vector(suspect, snapshot.cohorts)
+        assert vector is not None
         snapshot.searches[suspect.modality].faiss_index.search(vector[None], NEAREST)
 
     def asked(suspect: Any) -> None:
         judge(suspect, snapshot, leave_out=[suspect.model])
 
     def median(ask: Callable[[Any], Any]) -> float:
-        return round(float(np.median([_timed(lambda s=s: ask(s)) for s in suspects])), 2)
+        return round(float(np.median([_timed(partial(ask, s)) for s in suspects])), 2)
 
     raw = median(bare)
     found = median(lambda suspect: snapshot.candidates(suspect, NEAREST))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +58,9 @@ def _models(
             parent = own
         else:
             own = [_near(p, o, c) for p, o, c in zip(parent, own, (0.97, 0.6), strict=True)]
-        facts = {"model": name(number), "revision": "r1", "modality": "image", "model_type": "made"}
+        made = partial(Row, name(number), "r1", modality="image", model_type="made")
         yield [
-            Row(
-                **facts,
+            made(
                 kind="weights",
                 space=spaces["weights"],
                 readouts=READOUTS,
@@ -68,8 +68,7 @@ def _models(
                 tensors=tuple(_mark(n, s, rng) for n, s in enumerate(_SHAPES)),
                 weights_digest=f"{number:064x}",
             ),
-            Row(
-                **facts,
+            made(
                 kind="dna",
                 space=spaces["dna"],
                 readouts=_DNA,

@@ -106,7 +106,7 @@ async def load(
     shared = iter(bodies)
     drawn = random.Random(1)
     endless = iter(lambda: drawn.choice(bodies), None)
-    source: Iterator[bytes] = shared if once else endless  # type: ignore[assignment]
+    source: Iterator[bytes] = shared if once else endless
     await asyncio.gather(
         *(_client(port, path, source, began + seconds, counts) for _ in range(clients))
     )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from provray.testbed.local_hub import LocalHub
 
@@ -49,12 +49,12 @@ class SlowHub:
         told = self._answer()
         return Traffic(int(told["requests"]), int(told["bytes"]))
 
-    def _answer(self) -> dict[str, object]:
+    def _answer(self) -> dict[str, Any]:
         assert self._program.stdout is not None
         line = self._program.stdout.readline()
         if not line:
             raise RuntimeError(f"the hub ended with code {self._program.wait()}")
-        found: dict[str, object] = json.loads(line)
+        found: dict[str, Any] = json.loads(line)
         return found
 
 

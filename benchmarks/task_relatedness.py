@@ -22,11 +22,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from PIL import Image
+from transformers import PreTrainedModel
 
 from provray.crawl.behaviour import Prober
 from provray.crawl.fingerprinter import Fingerprinter
@@ -130,7 +131,12 @@ def measure() -> tuple[list[Encoder], dict[str, list[float]]]:
                 model = new_encoder(ARCHITECTURE, task, seed=100 * (seed + 1) + number)
                 train_encoder(model, task, train, TRAINING, seed=100 * (seed + 1) + number)
                 folder = Path(scratch) / f"{task.name}-{seed}"
-                save_model(model.base_model, folder, title=folder.name, inputs=_preprocessor)
+                save_model(
+                    cast(PreTrainedModel, model.base_model),
+                    folder,
+                    title=folder.name,
+                    inputs=_preprocessor,
+                )
                 probed = Prober(fingerprinter).load(next(iter(open_source(str(folder)).models())))
                 natural = probes.stratum("natural")[: settings.gif.probes]
                 made.append(
@@ -221,7 +227,7 @@ def analyse(encoders: list[Encoder], random_errors: dict[str, list[float]]) -> d
         }
         for a in (*HEADLINES[:2], "GiF fields, not sketched")
     }
-    agreement = np.corrcoef(gains.reshape(SEEDS, -1))[np.triu_indices(SEEDS, 1)]
+    agreement = np.asarray(np.corrcoef(gains.reshape(SEEDS, -1)))[np.triu_indices(SEEDS, 1)]
     return {
         "tasks": names,
         "seeds": SEEDS,

@@ -163,7 +163,7 @@ def measure(architecture: str) -> Iterator[Point]:
         "other labels": _last(learn(fresh(71), images, relabel(labels, "kind"), full, seed=71)),
         "other data": _last(learn(fresh(72), *digits("train"), full, seed=72)),
     }
-    held_out = [part[-EVALUATION:] for part in pictures("fashion", "thief")]
+    asked, true = (part[-EVALUATION:] for part in pictures("fashion", "thief"))
     with tempfile.TemporaryDirectory() as scratch:
         laboratory = Laboratory(Path(scratch))
         for seed, forgotten in enumerate(FORGOTTEN):
@@ -201,7 +201,7 @@ def measure(architecture: str) -> Iterator[Point]:
                             name: field_distance(fields, origin.by_class[name])
                             for name, fields in seen.by_class.items()
                         },
-                        knowledge(snapshot.model, *held_out, forgotten),
+                        knowledge(snapshot.model, asked, true, forgotten),
                     )
                     yield found
                     if condition == "reference":

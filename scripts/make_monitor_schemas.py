@@ -24,7 +24,7 @@ import json
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 SHA256 = "3ddf53adde1bebab9f238dd7873363ece3b9a6913cbe196a1572783a008c7208"
 CLASSES = "cloudcoil/models/prometheus_operator/v1.py"
@@ -55,7 +55,7 @@ class Classes:
             for n in self._by_name[name].body
             if isinstance(n, ast.AnnAssign)
             and not ast.unparse(n.annotation).startswith("ClassVar")
-            and not (name in KINDS and n.target.id in {"metadata", "status"})
+            and not (name in KINDS and ast.unparse(n.target) in {"metadata", "status"})
         ]
         if ast.unparse(self._by_name[name].bases[0]).startswith("RootModel"):
             (root,) = fields
@@ -73,12 +73,13 @@ class Classes:
         """The name of a property as it is written in a manifest, and its schema."""
         kind, bounds = field.annotation, {}
         if isinstance(kind, ast.Subscript) and ast.unparse(kind.value) == "Annotated":
-            kind, call = kind.slice.elts
-            bounds = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
-        name = bounds.pop("alias", field.target.id)
+            kind, call = cast(ast.Tuple, kind.slice).elts
+            words = cast(ast.Call, call).keywords
+            bounds = {word.arg: ast.literal_eval(word.value) for word in words}
+        name = bounds.pop("alias", ast.unparse(field.target))
         schema = self._type(kind)
         for word, value in bounds.items():
-            key = _BOUNDS.get(word)
+            key = _BOUNDS.get(word or "")
             if key is None:
                 raise ValueError(f"{name}: {word} is not known")
             if schema.get("type") == "array":
@@ -108,8 +109,10 @@ class Classes:
             outer = ast.unparse(part.value)
             if outer == "list":
                 return {"type": "array", "items": self._type(part.slice)}
-            if outer == "dict" and ast.unparse(part.slice.elts[0]) == "str":
-                return {"type": "object", "additionalProperties": self._type(part.slice.elts[1])}
+            if outer == "dict":
+                key, value = cast(ast.Tuple, part.slice).elts
+                if ast.unparse(key) == "str":
+                    return {"type": "object", "additionalProperties": self._type(value)}
             if outer == "Literal":
                 values = ast.literal_eval(part.slice)
                 values = [values] if isinstance(values, str) else sorted(values)
