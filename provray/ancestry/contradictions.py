@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from provray.index.row import texts
+
 INHERITED = frozenset({"copy", "ancestor"})
 """Verdicts that say weights were inherited."""
 
@@ -56,7 +58,7 @@ def contradictions(
     A declared base agrees with the evidence if it may mean any of the ancestors, or a base that one of them declares: a
     card may well name the grandparent.
     """
-    bases = _texts(suspect_declared.get("base_model"))
+    bases = texts(suspect_declared.get("base_model"))
     if verdict in INHERITED and ancestors:
         return (
             *_of_ancestors(suspect_declared, bases, verdict, ancestors, indexed),
@@ -90,7 +92,7 @@ def _of_ancestors(
     best = ancestors[0][0]
     held = f"a bit-identical copy of {best}" if verdict == "copy" else f"inherited from {best}"
     if not bases:
-        own = _texts(suspect_declared.get("name"))
+        own = texts(suspect_declared.get("name"))
         if verdict == "copy" and any(
             _means(name, path, c) for name in own for path, c in ancestors
         ):
@@ -156,12 +158,12 @@ def _of_licences(
 def _leads_to(base: str, path: str, card: Mapping[str, object]) -> bool:
     """Whether a declared base may mean this ancestor, or what this ancestor itself is declared to be made from."""
     return _means(base, path, card) or any(
-        same_model(base, older) for older in _texts(card.get("base_model"))
+        same_model(base, older) for older in texts(card.get("base_model"))
     )
 
 
 def _means(name: str, path: str, card: Mapping[str, object]) -> bool:
-    return same_model(name, path) or any(same_model(name, own) for own in _texts(card.get("name")))
+    return same_model(name, path) or any(same_model(name, own) for own in texts(card.get("name")))
 
 
 def _meant(base: str, indexed: Collection[str]) -> list[str]:
@@ -207,15 +209,8 @@ def _parts(name: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    """A declared value as names: one text or several; anything else was not declared."""
-    values = value if isinstance(value, (list, tuple)) else (value,)
-    said = (text.strip() for text in values if isinstance(text, str))
-    return tuple(dict.fromkeys(text for text in said if text))
-
-
 def _licence(card: Mapping[str, object]) -> str:
-    declared = _texts(card.get("license"))
+    declared = texts(card.get("license"))
     return declared[0] if declared and declared[0].casefold() not in _NO_LICENCE else ""
 
 

@@ -20,7 +20,6 @@ and nothing else. The coefficients come from `provray.testbed.fitting.direction`
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -117,8 +116,7 @@ def declarations(suspect: Fingerprint, other: Fingerprint) -> tuple[str, ...]:
     """What cards and custom say of the direction, labelled as such; anyone may write a card."""
     found = []
     for child, parent in ((suspect, other), (other, suspect)):
-        bases = _declared_bases(child)
-        if {parent.model, parent.model.rpartition("/")[2]} & set(bases):
+        if {parent.model, parent.model.rpartition("/")[2]} & set(child.base_models):
             found.append(f"declared: the card of {child.model} names {parent.model} as its base")
     if suspect.weights is not None and other.weights is not None:
         a, b = _vocabulary(suspect.weights), _vocabulary(other.weights)
@@ -128,15 +126,6 @@ def declarations(suspect: Fingerprint, other: Fingerprint) -> tuple[str, ...]:
                 "vocabularies are extended more often than cut"
             )
     return tuple(found)
-
-
-def _declared_bases(model: Fingerprint) -> list[str]:
-    """`base_model` of the card: a name or a list of names."""
-    row = model.weights or model.dna or model.gif
-    if row is None:
-        return []
-    bases = json.loads(row.declared or "{}").get("base_model", [])
-    return [bases] if isinstance(bases, str) else [b for b in bases if isinstance(b, str)]
 
 
 def _vocabulary(row: Row) -> tuple[int, ...]:

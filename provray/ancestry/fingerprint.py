@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -67,16 +66,21 @@ class Fingerprint:
     @property
     def declared(self) -> dict[str, Any]:
         """What its card says; never evidence."""
-        for row in (self.weights, self.dna, self.gif):
-            if row is not None:
-                said: dict[str, Any] = json.loads(row.declared)
-                return said
-        return {}
+        return next((row.card for row in self._rows), {})
+
+    @property
+    def base_models(self) -> tuple[str, ...]:
+        """The names that its card gives as `base_model`."""
+        return next((row.base_models for row in self._rows), ())
 
     @property
     def spaces(self) -> tuple[str, ...]:
         """Ids of the spaces its vectors live in."""
-        return tuple(row.space for row in (self.weights, self.dna, self.gif) if row is not None)
+        return tuple(row.space for row in self._rows)
+
+    @property
+    def _rows(self) -> list[Row]:
+        return [row for row in (self.weights, self.dna, self.gif) if row is not None]
 
 
 def assemble(rows: Iterable[Row]) -> list[Fingerprint]:

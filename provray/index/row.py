@@ -7,6 +7,7 @@ a row too, of the kind where it stopped, with a status and a reason a person und
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -142,12 +143,33 @@ class Row:
         """(model, revision, space): the newest row of a key is the one that counts."""
         return self.model, self.revision, self.space
 
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the model's card declares; never evidence. Nothing if what was kept of it is no JSON object."""
+        try:
+            said = json.loads(self.declared or "{}")
+        except ValueError:
+            return {}
+        return said if isinstance(said, dict) else {}
+
+    @property
+    def base_models(self) -> tuple[str, ...]:
+        """The names that the card gives as `base_model`, one or several."""
+        return texts(self.card.get("base_model"))
+
     def vector(self, readout: str) -> npt.NDArray[np.float32] | None:
         """The vector of one readout, or None where the model has no such readout."""
         if readout not in self.readouts:
             return None
         vector: npt.NDArray[np.float32] = self.vectors[self.readouts.index(readout)]
         return vector
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """A declared value as names: one text or several; anything else was not declared."""
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    said = (text.strip() for text in values if isinstance(text, str))
+    return tuple(dict.fromkeys(text for text in said if text))
 
 
 def first_failure(rows: Iterable[Row]) -> Row | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -34,8 +33,7 @@ class Entry:
     def summary(self) -> dict[str, Any]:
         """As `ModelSummary` has it."""
         failed = self.failed
-        declared = json.loads(self.rows[0].declared or "{}")
-        base = declared.get("base_model", [])
+        newest = self.rows[0]
         return {
             "model": self.model,
             "revision": self.revision,
@@ -47,8 +45,8 @@ class Entry:
             "architecture": self._first("architecture"),
             "parameters": self._first("parameters"),
             "bytes": self._first("bytes"),
-            "base_model": [base] if isinstance(base, str) else list(base),
-            "license": str(declared.get("license", "")),
+            "base_model": list(newest.base_models),
+            "license": str(newest.card.get("license", "")),
             "crawled": max(row.created for row in self.rows).isoformat(),
         }
 

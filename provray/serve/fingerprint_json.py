@@ -26,11 +26,10 @@ _UNIT = 1e-3
 def fingerprint_to_json(fingerprint: Fingerprint) -> dict[str, Any]:
     """A fingerprint as `FingerprintIn` has it."""
     rows = (fingerprint.weights, fingerprint.dna, fingerprint.gif)
-    base = fingerprint.declared.get("base_model", [])
     return {
         "model": fingerprint.model,
         "revision": fingerprint.revision,
-        "base_model": [base] if isinstance(base, str) else list(base),
+        "base_model": list(fingerprint.base_models),
         "rows": [_row_to_json(row) for row in rows if row is not None],
     }
 

@@ -140,3 +140,22 @@ def test_what_is_no_row_is_an_error() -> None:
 def test_schema_keeps_keys_from_being_empty() -> None:
     required = {f.name for f in SCHEMA if not f.nullable}
     assert required == {"model", "revision", "kind", "space", "status", "created"}
+
+
+@pytest.mark.parametrize(
+    ("declared", "card", "base_models"),
+    [
+        ("{}", {}, ()),
+        ("", {}, ()),
+        ("{", {}, ()),
+        ('["lab/base"]', {}, ()),
+        ('{"base_model": null}', {"base_model": None}, ()),
+        ('{"base_model": " lab/base "}', {"base_model": " lab/base "}, ("lab/base",)),
+        ('{"base_model": ["a", 1, "b", "a"]}', {"base_model": ["a", 1, "b", "a"]}, ("a", "b")),
+    ],
+)
+def test_what_a_card_declares(
+    declared: str, card: dict[str, object], base_models: tuple[str, ...]
+) -> None:
+    row = Row("lab/child", "r1", "weights", "space", declared=declared)
+    assert (row.card, row.base_models) == (card, base_models)

@@ -54,11 +54,18 @@ def test_a_shortlist_gives_the_same_ancestors(tmp_path: Path) -> None:
     assert told[0][0]["verdict"] == "ancestor"
 
 
+def test_a_damaged_card_declares_nothing(tmp_path: Path) -> None:
+    held = _held(tmp_path, *(replace(row, declared="{") for row in DAMAGED.rows()))
+    replies = held.answers([Question(model=name) for name in ("shop/damaged", "lab/base")])
+    assert [json.loads(reply.body)["verdict"] for reply in replies] == ["ancestor", "descendant"]
+    assert json.loads(replies[0].body)["ancestors"][0]["model"] == "lab/base"
+
+
 def test_a_model_that_cannot_be_judged_fails_nobody_else(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the card of a child says is no JSON."""
-    held = _held(tmp_path, *(replace(row, declared="{") for row in DAMAGED.rows()))
+    """Of a child's behaviour a part is gone."""
+    held = _held(tmp_path, *(replace(row, scales=()) for row in DAMAGED.rows()))
     names = ["far/1", "shop/damaged", "far/2"]
     replies = held.answers([Question(model=name) for name in names])
     assert [reply.status for reply in replies] == [200, 500, 200]
