@@ -27,7 +27,6 @@ from tests.crawl.small import actors, small_probes
 from tests.serve.made_index import rows
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
-DAMAGED = "far/damaged"
 PART = 8
 
 
@@ -50,8 +49,6 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for probes in small_probes():
         table.keep_probes(probes)
     table.append([row for network in networks() for row in rows(network)])
-    # A card that says nothing readable: whoever asks about this model cannot be answered.
-    table.append([replace(row, declared="{") for row in rows(stranger(DAMAGED, 400))])
     return place
 
 
@@ -65,8 +62,6 @@ def test_every_answer_is_what_the_model_alone_would_get(index: Path, done: BulkS
     answers = {row["model"]: row for row in read_answers(done).to_pylist()}
     assert answers.keys() == snapshot.names
     for model, row in answers.items():
-        if model == DAMAGED:
-            continue
         (suspect,) = snapshot.profiles([model])
         assert suspect.weights is not None
         twins = [m for m in snapshot.same_weights(suspect.weights.weights_digest) if m != model]
@@ -89,12 +84,24 @@ def test_every_answer_is_what_the_model_alone_would_get(index: Path, done: BulkS
     assert answers["mirror/copy"]["verdict"] == "copy"
 
 
-def test_a_model_that_cannot_be_judged_is_a_row_with_its_reason(done: BulkSummary) -> None:
-    (row,) = [r for r in read_answers(done).to_pylist() if r["model"] == DAMAGED]
-    assert row["verdict"] is None
-    assert row["reason"].startswith("JSONDecodeError: ")
-    assert (done.models, done.failed) == (31, 1)
-    assert sum(done.verdicts.values()) == 30
+def test_a_model_that_cannot_be_judged_is_a_row_with_its_reason(tmp_path: Path) -> None:
+    """Of a child's behaviour a part is gone, so it and its parent cannot be compared."""
+    table = FingerprintTable.create(tmp_path / "index")
+    for probes in small_probes():
+        table.keep_probes(probes)
+    parent, others = stranger("lab/parent", 400), [stranger(f"far/{n}", n) for n in range(3)]
+    table.append([row for network in (parent, *others) for row in rows(network)])
+    child = rows(parent.child("lab/damaged", 401))
+    table.append([replace(row, scales=()) if row.kind == "dna" else row for row in child])
+    done = lineage_of_all(tmp_path / "index", workers=1)
+    told = {row["model"]: row for row in read_answers(done).to_pylist()}
+    assert [model for model, row in told.items() if row["verdict"] is None] == [
+        "lab/damaged",
+        "lab/parent",
+    ]
+    assert told["lab/damaged"]["reason"].startswith("ValueError: ")
+    assert (done.models, done.failed) == (5, 2)
+    assert sum(done.verdicts.values()) == 3
 
 
 def test_the_lineage_is_that_of_all_pairs(index: Path, done: BulkSummary) -> None:
