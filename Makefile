@@ -17,6 +17,8 @@ DEBIAN := .cache/debian
 export PROVRAY_FASHION_MNIST ?= $(abspath $(FASHION))
 
 BIN := $(VENV)/bin
+# Two processes: one alone leaves much of two cores idle. `tests/conftest.py` says which tests stay together.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 # Packages in the locks are complete as they stand: nothing to resolve, nothing else to pull in.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --progress-bar off --no-deps --no-compile
@@ -59,7 +61,7 @@ demo: $(DEMO) ## build a zoo of model families, crawl it, query it, write a repo
 
 .PHONY: test
 test: $(OPS) $(TOOLS) debian ## all tests, in two processes; PYTEST_ARGS="-m 'not slow'" leaves out those that take minutes
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(TOOLS) ## ruff: rules and format; import rules; declared against imported dependencies
@@ -80,7 +82,7 @@ types: $(PROVRAY) ## mypy, strict
 
 .PHONY: coverage
 coverage: $(OPS) $(TOOLS) debian ## all tests, and which lines of each folder they leave out: coverage.json
-	$(BIN)/python -m pytest --cov=provray --cov-report=json --cov-report= $(PYTEST_ARGS)
+	$(PYTEST) --cov=provray --cov-report=json --cov-report= $(PYTEST_ARGS)
 	$(BIN)/python scripts/coverage_by_folder.py coverage.json
 
 .PHONY: sbom
