@@ -11,8 +11,9 @@ What is lost, and what is saved, when at most N blocks of 65,536 values are read
 (`WeightsSettings.sample`)? Every model is fingerprinted with every N; all columns are of the same pairs."""
 _FIRST = """\
 - **Four blocks find what everything finds, but for rearranged neurons**: parents {found[4]} with 4 and
-  {found[0]} with all, strangers taken for kin {kin[4]} and {kin[0]}. Biases, on which the test of inheritance rests, are read whole. The sample
-  moves a cosine of kin by at most {moved[4]:.3f}; chance alone gives strangers 0 ± .031 (1/√1024).
+  {found[0]} with all, strangers taken for kin {kin[4]} and {kin[0]}. Biases, on which the test of inheritance
+  rests, are read whole. The sample moves a cosine of kin by at most {moved[4]:.3f}; chance alone gives strangers
+  0 ± .031 (1/√1024).
 - **It reads {share[4]:.0%} of the bytes of these small models, {large[4]:,.0f} MB of a Llama's {large[0]:,.0f}
   MB.** What a model costs is then its requests, {ranges[4]:,} for that Llama.
 - **Kin whose neurons were rearranged are what a sample may lose** (found with one, two, four and eight blocks:
