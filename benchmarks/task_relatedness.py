@@ -22,12 +22,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import PreTrainedModel
 
 from provray.crawl.behaviour import Prober
 from provray.crawl.fingerprinter import Fingerprinter
@@ -131,12 +130,7 @@ def measure() -> tuple[list[Encoder], dict[str, list[float]]]:
                 model = new_encoder(ARCHITECTURE, task, seed=100 * (seed + 1) + number)
                 train_encoder(model, task, train, TRAINING, seed=100 * (seed + 1) + number)
                 folder = Path(scratch) / f"{task.name}-{seed}"
-                save_model(
-                    cast(PreTrainedModel, model.base_model),
-                    folder,
-                    title=folder.name,
-                    inputs=_preprocessor,
-                )
+                save_model(model.base_model, folder, title=folder.name, inputs=_preprocessor)  # type: ignore[arg-type]
                 probed = Prober(fingerprinter).load(next(iter(open_source(str(folder)).models())))
                 natural = probes.stratum("natural")[: settings.gif.probes]
                 made.append(
