@@ -1,5 +1,5 @@
 """`python -m provray`."""
 
-from provray.cli import main
+from provray.cli import run
 
-main()
+run()

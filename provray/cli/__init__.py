@@ -1,5 +1,5 @@
 """The `provray` command: one file per subcommand."""
 
-from provray.cli.app import main
+from provray.cli.app import main, run
 
-__all__ = ["main"]
+__all__ = ["main", "run"]

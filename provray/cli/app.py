@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from typing import Annotated
+import sys
+import threading
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -26,7 +29,7 @@ from provray.cli import (
     verify,
     zoo,
 )
-from provray.cli.console import fail
+from provray.cli.console import err, fail
 
 app = typer.Typer(
     name="provray",
@@ -74,8 +77,33 @@ def _options(
     pass  # what the options do is in their callbacks
 
 
+def run() -> NoReturn:
+    """The `provray` command as a process: `main`, and then the end without the interpreter's own last step.
+
+    In that step a library's thread that still wants the interpreter (pyarrow's and deltalake's do, for a moment after
+    they have answered) aborts the process: code 134 below a complete answer. Everything before it is done:
+    threads are waited for, exit handlers run, what was printed is written out.
+    """
+    try:
+        main()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    # The two calls are those of CPython's own end, in its order; they have no public name.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError as error:
+        code = 1
+        if not isinstance(error, BrokenPipeError):  # a reader that has gone wants to hear nothing
+            err.print("[bold red]error[/]: the answer could not be written:", error, soft_wrap=True)
+    os._exit(code)
+
+
 def main() -> None:
-    """Entry point of the `provray` command."""
+    """What the `provray` command does; ends in `SystemExit` where it has an exit code to give."""
     try:
         app()
     except (ValueError, FileNotFoundError) as error:
