@@ -16,7 +16,7 @@ import numpy as np
 from provray.ancestry.fingerprint import Fingerprint
 from provray.fingerprints.space import require_same
 from provray.fingerprints.weights import TensorMark, is_head
-from provray.index.row import Row
+from provray.index.row import Row, scale_count
 
 MARKS = ("zeros", "lattice", "layers")
 """Edits that lose something, in the order of their names in the shipped file."""
@@ -258,11 +258,19 @@ def _confidence(suspect: Fingerprint, other: Fingerprint, words: dict[str, str])
 def _scales(
     ours: Row | None, theirs: Row | None, names: tuple[str, ...]
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Log norm and log trace of these readouts, of each model; nothing where two models were asked other probes."""
+    """Log norm and log trace of these readouts, of each model; nothing where two models were asked other probes.
+
+    Raises ValueError for a row that lacks some of them.
+    """
     if ours is None or theirs is None or ours.space != theirs.space:
         return [], []
     found = []
     for row in (ours, theirs):
+        if len(row.scales) != (wanted := scale_count(row.kind, len(row.readouts))):
+            raise ValueError(
+                f"the {row.kind} row of {row.model} holds {len(row.scales)} scales, not {wanted}: `provray verify` "
+                "names all that is damaged; crawl the model into a new index, or open an older version"
+            )
         pairs = zip(row.readouts, row.scales[::2], row.scales[1::2], strict=True)
         found.append({name: (n, t) for name, n, t in pairs if n > 0 and t > 0})
     kept = [name for name in names if name in found[0] and name in found[1]]

@@ -165,6 +165,11 @@ class Row:
         return vector
 
 
+def scale_count(kind: str, readouts: int) -> int:
+    """How many scales a row of this kind has beside so many readouts; see `Row`."""
+    return {"dna": 2 * readouts, "gif": readouts}.get(kind, 0)
+
+
 def texts(value: object) -> tuple[str, ...]:
     """A declared value as names: one text or several; anything else was not declared."""
     values = value if isinstance(value, (list, tuple)) else (value,)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from provray.index import kept
 from provray.index.location import BadIndex, IndexLocation
-from provray.index.row import STATUSES, Key, Row, rows_from_table
+from provray.index.row import STATUSES, Key, Row, rows_from_table, scale_count
 from provray.index.table import FingerprintTable
 from provray.probes import ProbeSetError
 
@@ -27,7 +27,7 @@ _NORM_ERROR = 1e-3
 _SAME_COSINE = 1 - 1e-3
 """Two measurements of one model agree this well, whatever the machine and dtype (docs/decisions.md)."""
 
-_COLUMNS = ("model", "revision", "space", "status", "created", "weights_digest", "probes")
+_COLUMNS = ("model", "revision", "space", "status", "created", "weights_digest", "probes", "scales")
 _VECTORS = ("readouts", "dimensions", "vectors")
 _AGAIN = "crawl the model into a new index, or open an older version"
 
@@ -95,12 +95,13 @@ def _check_file(
         return
     if count is not None and data.num_rows != count:
         yield Finding(path, f"holds {data.num_rows} rows, the log says {count}", remedy)
+    kind = path.partition("/")[0].removeprefix("kind=")  # the table is partitioned by it
     for batch in data.to_batches(max_chunksize=256):
         for plain in batch.to_pylist():
-            yield from _check_row(plain, seen)
+            yield from _check_row(kind, plain, seen)
 
 
-def _check_row(plain: dict[str, Any], seen: _Seen) -> Iterator[Finding]:
+def _check_row(kind: str, plain: dict[str, Any], seen: _Seen) -> Iterator[Finding]:
     key = plain["model"], plain["revision"], plain["space"]
     where = f"{plain['model']} ({plain['space']})"
     if plain["status"] not in STATUSES:
@@ -120,6 +121,11 @@ def _check_row(plain: dict[str, Any], seen: _Seen) -> Iterator[Finding]:
             _AGAIN,
         )
         return
+    wanted = scale_count(kind, len(readouts))
+    if (count := len(plain["scales"] or [])) != wanted:
+        yield Finding(
+            where, f"holds {count} scales for {len(readouts)} readouts, not {wanted}", _AGAIN
+        )
     yield from _check_vectors(where, np.frombuffer(raw, "<f4").reshape(len(readouts), -1))
     if plain["probes"]:
         seen.probes.setdefault(plain["probes"], where)

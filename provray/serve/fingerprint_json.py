@@ -11,7 +11,7 @@ import numpy as np
 
 from provray.ancestry.fingerprint import Fingerprint
 from provray.fingerprints.weights import READOUTS, TensorMark
-from provray.index.row import SCHEMA, Row
+from provray.index.row import SCHEMA, Row, scale_count
 from provray.serve.problems import Refused
 from provray.serve.questions import FingerprintIn, RowIn
 
@@ -95,7 +95,7 @@ def _row_from_json(row: RowIn, given: FingerprintIn) -> Row:
         raise Refused("bad-fingerprint", f"the {row.kind} row names a readout twice")
     if row.kind == "weights" and tuple(row.readouts) != READOUTS:
         raise Refused("bad-fingerprint", f"a weights row has the readouts {', '.join(READOUTS)}")
-    wanted = {"weights": 0, "dna": 2 * len(row.readouts), "gif": len(row.readouts)}[row.kind]
+    wanted = scale_count(row.kind, len(row.readouts))
     if (row.scales and len(row.scales) != wanted) or (row.kind == "dna" and not row.scales):
         raise Refused(
             "bad-fingerprint",

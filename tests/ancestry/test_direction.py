@@ -182,6 +182,16 @@ def test_behaviour_of_another_probe_set_is_left_out() -> None:
     assert other.cues[behaviour] == (0.0, 0.0)
 
 
+def test_behaviour_of_which_a_part_is_gone_is_named() -> None:
+    dna = make_row("child", "dna", {name: np.ones(4) for name in READOUTS}, scales=(1.0, 2.0, 1.0))
+    child = replace(_fingerprint("child", _trained(_base())), dna=dna)
+    whole = replace(dna, model="parent", scales=(1.0, 2.0, 1.0, 2.0))
+    parent = replace(_fingerprint("parent", _base()), dna=whole)
+    for pair in ((child, parent), (parent, child)):
+        with pytest.raises(ValueError, match=r"dna row of child holds 3 scales, not 4.*verify"):
+            compare(*pair)
+
+
 def test_a_card_is_a_prior_and_never_moves_the_number() -> None:
     plain = _fingerprint("hub/child", _base()), _fingerprint("hub/parent", _base())
     card = json.dumps({"base_model": ["hub/parent"]})

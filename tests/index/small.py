@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from provray.index.row import Row
+from provray.index.row import Row, scale_count
 
 SPACE = "weights-1"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -24,7 +24,9 @@ def unit_row(model: str, number: int = 0, seconds: int = 0, **changed: Any) -> R
         "weights_digest": f"digest of {model}",
         "created": START + timedelta(seconds=seconds),
     }
-    return Row(model, **(values | changed))
+    values |= changed
+    scales = (1.0,) * scale_count(values["kind"], len(values["readouts"]))
+    return Row(model, **({"scales": scales} | values))
 
 
 def failed_row(model: str, status: str, seconds: int = 0) -> Row:

@@ -50,7 +50,7 @@ def test_small_files_become_large_ones_and_every_row_stays(location: IndexLocati
     table = FingerprintTable.create(location)
     marks = (TensorMark("a.weight", (2, 4), "0" * 16, 0.5, 1.0),)
     rows = [
-        unit_row(f"m'{i}", i, tensors=marks, scales=(0.5, float(i)), warnings=("w",))
+        unit_row(f"m'{i}", i, kind="dna", tensors=marks, scales=(0.5, float(i)), warnings=("w",))
         for i in range(5)
     ]
     for row in rows:

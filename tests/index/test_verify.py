@@ -172,6 +172,9 @@ def test_a_readout_in_which_nothing_varied_is_sound(root: Path) -> None:
         ("readouts", ["one", "two"], "not 2 readouts of 8 numbers"),
         ("dimensions", 9, "not 1 readouts of 9 numbers"),
         ("status", "splendid", "unknown status 'splendid'"),
+        ("kind", "dna", "holds 0 scales for 1 readouts, not 2"),
+        ("kind", "gif", "holds 0 scales for 1 readouts, not 1"),
+        ("scales", [1.0], "holds 1 scales for 1 readouts, not 0"),
     ],
 )
 def test_rows_that_contradict_themselves_are_found(
