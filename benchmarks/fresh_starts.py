@@ -2,10 +2,13 @@
 
     python benchmarks/fresh_starts.py --seed 1 [--out docs/results/fresh-starts.json]
 
-The families of the standard zoo on Fashion-MNIST under another seed: bases, children of a base, and two networks from
-each base's initial weights, one trained on the same pictures in another order, one on others. Every model is asked
-about twice, with its kin indexed and away, at several false discovery rates. Nothing here was used to fit or to choose
-anything.
+The families of the standard zoo on Fashion-MNIST under another seed: bases, children of a base, two networks from
+each base's initial weights, one trained on the same pictures in another order, one on others, and two thieves of each
+base, one of another architecture. Every model is asked about twice, with its kin indexed and away, at several false
+discovery rates. Nothing here was used to fit or to choose anything.
+
+Pairs that are no kin are counted by what they are: said to share weights (true of one start alone), and claimed, that
+is said to share learned ones.
 Needs Fashion-MNIST (see `provray.testbed.pictures`).
 """
 
@@ -38,33 +41,49 @@ from provray.testbed.zoo_vision import (
     compressed,
     networks,
     same_start,
+    thefts,
     trained_children,
 )
 
 RATES = (0.01, 0.05, 0.1, 0.2)
 AGAIN, ELSEWHERE = "same start, same data", "same start, other data"
+ROBBED, OTHERS = "thief and victim", "others"
 
 
 def items(seed: int) -> list[Item]:
-    """Bases, their children, and networks that only began as they did."""
+    """Bases, their children, networks that only began as they did, and thieves."""
     plan = Plan("fresh starts", seed)
     for architecture in ARCHITECTURES:
         for base in networks(plan, "fashion", architecture, longer=0.5):
             trained_children(plan, base, only=("fine-tune", "new-head"))
             compressed(plan, base, only=("int4", "prune-80"))
             same_start(plan, base)
+            thefts(plan, base, budgets=(2000,), hard=(False,))
     return plan.items
 
 
-def _began(model: str) -> str:
+def _began(record: Record) -> str:
     """The base whose initial weights a model goes back to."""
-    return model.split(" start ")[0].split(".")[0]
+    if record.relation == "stolen":
+        return record.model
+    return record.model.split(" start ")[0].split(".")[0]
+
+
+def _kind(one: Record, other: Record) -> str:
+    """What two models are to each other that are no kin."""
+    if _began(one) == _began(other):
+        return AGAIN if "again" in one.model + other.model else ELSEWHERE
+    robbed = any(
+        a.relation == "stolen" and b.model in a.parents for a, b in ((one, other), (other, one))
+    )
+    return ROBBED if robbed else OTHERS
 
 
 def ask(records: Sequence[Record], snapshot: Snapshot, rate: float) -> Counter[str]:
     """Pairs looked at and claimed, by what they are; children asked about, and whose parent was found."""
     found: Counter[str] = Counter()
-    family = {r.model: r.model if " start " in r.model else _began(r.model) for r in records}
+    named = {r.model: r for r in records}
+    family = {r.model: r.model if " start " in r.model else _began(r) for r in records}
     fingerprints = {f.model: f for f in snapshot.profiles(list(family))}
     for record in records:
         kin = {m for m, of in family.items() if of == family[record.model]}
@@ -72,16 +91,15 @@ def ask(records: Sequence[Record], snapshot: Snapshot, rate: float) -> Counter[s
         near = judge(suspect, snapshot, leave_out=[record.model], fdr=rate, top_k=len(family))
         away = judge(suspect, snapshot, leave_out=sorted(kin), fdr=rate, top_k=len(family))
         claimed = {c.model for c in away.candidates if c.inherits}
+        sharing = {c.model for c in away.candidates if c.shares}
         found["asked without kin"] += 1
         found["asked without kin, any claim"] += bool(claimed)
         for other in family.keys() - kin:
-            if _began(other) == _began(record.model):
-                kind = AGAIN if "again" in record.model + other else ELSEWHERE
-            else:
-                kind = "others"
+            kind = _kind(record, named[other])
             found[f"{kind}: pairs"] += 1
+            found[f"{kind}: said to share weights"] += other in sharing
             found[f"{kind}: claimed"] += other in claimed
-        if record.parents:
+        if record.parents and record.relation != "stolen":
             found["children"] += 1
             found["children, parent claimed"] += any(
                 c.model in record.parents and c.inherits for c in near.candidates

@@ -135,6 +135,7 @@ def measure(zoo: Path, strangers: Path | None, kept: dict[str, Any]) -> dict[str
     error, bins = verdict_score.score_calibration(evidence)
     ways = direction.make_pairs(evidence.fingerprints, evidence.records)
     found |= {
+        "ranges": verdict_score.score_ranges(evidence.pairs),
         "inheritance": verdict_score.score_inheritance(evidence),
         "unseen": verdict_score.score_unseen(evidence),
         "theft": verdict_score.score_theft(evidence.questions),

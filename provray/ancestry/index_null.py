@@ -10,7 +10,7 @@ import numpy as np
 from provray.ancestry.calibration import NullKey
 from provray.ancestry.cohort import MINIMUM, Cohort
 from provray.ancestry.fingerprint import Fingerprint
-from provray.ancestry.inheritance import FEATURES, OTHER, SAME
+from provray.ancestry.inheritance import OTHER, SAME, SHARING
 from provray.ancestry.lineup import line_up
 from provray.ancestry.matrices import same_architecture, score_matrices
 from provray.ancestry.null import Null, fit_null
@@ -41,11 +41,11 @@ def index_nulls(
     strangers = np.triu(family[:, None] != family, 1)
     matrices = score_matrices(members, cohorts)
     nulls: dict[NullKey, Null] = {}
-    for score in FEATURES:
-        if score == "shared":
-            continue
-        values = matrices[score]
-        for condition, alike in ((SAME, True), (OTHER, False)):
+    for condition, alike in ((SAME, True), (OTHER, False)):
+        for score in SHARING[condition]:
+            if score == "shared":
+                continue
+            values = matrices[score]
             rows, columns = np.nonzero(strangers & (same == alike) & ~np.isnan(values))
             involved = {*family[rows].tolist(), *family[columns].tolist()}
             if len(involved) < MINIMUM:

@@ -24,15 +24,18 @@ Floats = npt.NDArray[np.float64]
 SAME, OTHER = "same architecture", "another architecture"
 SAME_START = "same start"
 FEATURES = ("weights", "biases", "shared", "lower profile")
+SHARING = {SAME: FEATURES, OTHER: FEATURES[:3]}
+"""Scores that can show weights to be shared, by condition. Between two architectures the lower layers of two models may
+behave alike and hold nothing in common (docs/verdict.md), and what is held in common shows in the weights."""
 
 
 @dataclass(frozen=True)
 class Inheritance:
     """What one pair shows of inherited weights.
 
-    p_shares: probability that an unrelated pair scores as much somewhere, over all its scores (Bonferroni). p_start:
-    that a pair with nothing but its start in common scores as much. log_odds: for learned against not, prior 1/2.
-    nulls: what each score was held against.
+    p_shares: probability that an unrelated pair scores as much somewhere, over its scores in `SHARING` (Bonferroni).
+    p_start: that a pair with nothing but its start in common scores as much. log_odds: for learned against not, prior
+    1/2. nulls: what each score was held against.
     """
 
     p_shares: float
@@ -152,7 +155,7 @@ def inheritance(
     for told in sorted(set(conditions)):
         held[told] = {
             name: null
-            for name in FEATURES
+            for name in SHARING[told]
             if (null := nulls.get((name, told)) or calibration.nulls.get((name, told)))
         }
         for name, null in held[told].items():

@@ -14,6 +14,7 @@ from provray.ancestry.inheritance import (
     FEATURES,
     OTHER,
     SAME,
+    SHARING,
     borne_out,
     learned,
 )
@@ -40,8 +41,8 @@ def relatives(
     alike = same_architecture(members)[rows, columns]
     shares, common = np.ones(len(rows)), np.ones(len(rows))
     tests = np.zeros(len(rows))
-    for name in FEATURES:
-        for condition, of in ((SAME, alike), (OTHER, ~alike)):
+    for condition, of in ((SAME, alike), (OTHER, ~alike)):
+        for name in SHARING[condition]:
             null = nulls.get((name, condition)) or calibration.nulls.get((name, condition))
             values = scores[name][rows, columns]
             chosen = of & ~np.isnan(values)

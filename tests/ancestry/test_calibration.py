@@ -15,7 +15,7 @@ from provray.ancestry.calibration import (
     shipped_calibration,
     write_calibration,
 )
-from provray.ancestry.inheritance import FEATURES, OTHER, SAME, SAME_START
+from provray.ancestry.inheritance import FEATURES, SAME_START, SHARING
 from provray.ancestry.null import LEVELS, Null, fit_null
 from provray.ancestry.resemblance import READOUTS, THEFT, VICTIM_AWAY
 
@@ -67,7 +67,7 @@ def test_the_shipped_nulls_serve_every_score_and_every_pattern() -> None:
     shipped = shipped_calibration()
     patterns = [key for key in shipped.coefficients if key != THEFT]
     assert {"1110", "1111"} <= set(patterns)  # weights alone, and with behaviour
-    wanted = {(score, condition) for score in FEATURES for condition in (SAME, OTHER)}
+    wanted = {(score, condition) for condition, scores in SHARING.items() for score in scores}
     wanted |= {(key, SAME_START) for key in patterns} | {(THEFT, VICTIM_AWAY)}
     assert set(shipped.nulls) == wanted
     for (_, condition), null in shipped.nulls.items():

@@ -137,6 +137,20 @@ def test_p_shares_is_the_least_p_value_times_how_many_there_are() -> None:
     assert set(found.nulls) == set(each)
 
 
+def test_lower_layers_alone_show_shared_weights_within_one_architecture_only() -> None:
+    """MiniLM and mpnet: nothing in common but how their lower layers behave on noise."""
+    alike = replace(STRANGER, dna=dict.fromkeys(LOWER_HALF, 0.95))
+    nulls = {(name, OTHER): null for (name, _), null in NULLS.items()}
+    one, other = (_shown(alike, told, MADE, nulls) for told in (SAME, OTHER))
+    assert one is not None
+    assert other is not None
+    assert one.p_shares < 1e-3
+    assert other.p_shares > 0.5
+    assert set(one.p_values) - set(other.p_values) == {"lower profile"}
+    assert other.p_shares == pytest.approx(min(3 * min(other.p_values.values()), 1.0))
+    assert one.log_odds == other.log_odds  # it still weighs in what else is shared
+
+
 def test_log_odds_are_the_weighted_features() -> None:
     found = _shown(CHILD, SAME, MADE, {})
     assert found is not None

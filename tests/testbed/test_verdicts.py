@@ -46,6 +46,7 @@ def test_without_its_kin_nothing_is_a_relative(answers: list[Said]) -> None:
     assert sum(bool(a.strangers) for a in away) <= 0.05 * len(away)
     for said in away:
         assert said.relatives == said.strangers
+        assert set(said.relatives) <= set(said.sharing)
         if said.relation == "fine-tune":
             assert said.truth == said.ancestry == ()
 

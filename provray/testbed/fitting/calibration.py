@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from provray.ancestry.calibration import Calibration, NullKey
-from provray.ancestry.inheritance import FEATURES, OTHER, SAME, SAME_START, softplus, transformed
+from provray.ancestry.inheritance import (
+    FEATURES,
+    OTHER,
+    SAME,
+    SAME_START,
+    SHARING,
+    softplus,
+    transformed,
+)
 from provray.ancestry.null import Null, fit_null
 from provray.testbed.fitting.pairs import Bools, Pairs
 from provray.testbed.scoreboard.parts import LOWER_PROFILE, SHARED_VALUES
@@ -38,8 +46,9 @@ def fit_calibration(
     inside &= np.triu(np.ones_like(inside), 1)
     coefficients: dict[str, Floats] = {}
     nulls: dict[NullKey, Null] = {}
-    for name, part in PARTS.items():
-        for condition, alike in ((SAME, pairs.alike), (OTHER, ~pairs.alike)):
+    for condition, alike in ((SAME, pairs.alike), (OTHER, ~pairs.alike)):
+        for name in SHARING[condition]:
+            part = PARTS[name]
             chosen = inside & alike & ~pairs.kin & ~pairs.start & ~np.isnan(pairs.parts[part])
             if (null := _null(pairs, pairs.parts[part], chosen, condition)) is not None:
                 nulls[name, condition] = null

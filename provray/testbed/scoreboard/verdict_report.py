@@ -52,7 +52,7 @@ def summarise(said: Sequence[Said]) -> dict[str, Any]:
 
 
 def false_kin(said: Sequence[Said], evidence: Evidence) -> dict[str, Any]:
-    """Pairs of strangers that were told to be kin, by what makes them look alike, of how many that were looked at.
+    """Pairs of strangers that were told to share weights, or to be kin, by what makes them look alike.
 
     Each suspect is asked against the whole index without its own kin; a pair is a suspect and a model without parents.
     """
@@ -60,6 +60,7 @@ def false_kin(said: Sequence[Said], evidence: Evidence) -> dict[str, Any]:
     numbers = {name: n for n, name in enumerate(evidence.pairs.models)}
     roots = [r.model for r in evidence.records if not r.parents]
     looked: Counter[str] = Counter()
+    sharing: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     for s in said:
         if s.setting != AWAY:
@@ -71,8 +72,12 @@ def false_kin(said: Sequence[Said], evidence: Evidence) -> dict[str, Any]:
                 continue
             kind = _likeness(s, root, records, bool(evidence.pairs.start[n, m]), evidence)
             looked[kind] += 1
+            sharing[kind] += root in s.sharing
             wrong[kind] += root in s.strangers
-    return {kind: {"pairs": looked[kind], "accepted": wrong[kind]} for kind in sorted(looked)}
+    return {
+        kind: {"pairs": looked[kind], "sharing": sharing[kind], "accepted": wrong[kind]}
+        for kind in sorted(looked)
+    }
 
 
 def _likeness(
@@ -139,12 +144,14 @@ def page(found: Mapping[str, Any]) -> str:
         "",
         "## Look-alikes taken for kin",
         "",
-        "Pairs of a suspect and a model without parents, its own kin away; accepted: said to share learned weights.",
+        "Pairs of a suspect and a model without parents, its own kin away. Sharing: said to share weights, which is "
+        "true of one start alone; accepted: said to share learned ones.",
         "",
         *_table(
-            ("pairs", "looked at", "accepted"),
-            [(kind, c["pairs"], c["accepted"]) for kind, c in found["twins"].items()],
+            ("pairs", "looked at", "sharing", "accepted"),
+            [(kind, c["pairs"], c["sharing"], c["accepted"]) for kind, c in found["twins"].items()],
         ),
+        *_ranges(found),
         "## Theft and distillation, on probes of the victim's domain",
         "",
         "By fidelity margin: agreement with the victim minus the best stranger's.",
@@ -265,6 +272,24 @@ def page(found: Mapping[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _ranges(found: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (
+            "" if number else name,
+            kind,
+            r["pairs"],
+            *(f"{r[part]:.2f}" for part in ("low", "median", "high")),
+        )
+        for name, kinds in found["ranges"].items()
+        for number, (kind, r) in enumerate(kinds.items())
+    ]
+    return [
+        "What the scores of inherited weights are, pair by pair, within each fold:",
+        "",
+        *_table(("score", "pairs", "how many", "lowest", "median", "highest"), rows),
+    ]
 
 
 def _inheritance(found: Mapping[str, Any]) -> list[str]:

@@ -74,7 +74,7 @@ class Said:
     kind: how the suspect was made. setting: `kin indexed` or `kin away`. truth: its parents that are indexed
     (victims for
     thieves). named: ancestors, first ones first, each with relation and direction. relatives: what it is said to share
-    learned weights with; strangers: those of them that it does not.
+    learned weights with; strangers: those of them that it does not. sharing: what it is said to share any weights with.
     """
 
     suspect: str
@@ -89,6 +89,7 @@ class Said:
     probability: float
     relatives: tuple[str, ...]
     strangers: tuple[str, ...]
+    sharing: tuple[str, ...]
 
 
 def ask_fold(
@@ -138,6 +139,7 @@ def ask_fold(
                         ancestors[0].probability if ancestors else 0.0,
                         tuple(claimed),
                         tuple(m for m in claimed if not kin[n, numbers[m]]),
+                        tuple(c.model for c in answer.candidates if c.shares),
                     )
                 )
             if count % 50 == 0:
