@@ -100,7 +100,7 @@ debian: ## unpack Prometheus and Redis (Debian packages, no root) into .cache fo
 	@if command -v apt-get dpkg-deb >/dev/null; then $(MAKE) --no-print-directory $(DEBIAN)/.unpacked; fi
 
 .PHONY: zoo
-zoo: $(STUDIES) $(FASHION)/train-images-idx3-ubyte.gz ## build the standard zoo and score it: about an hour on two cores
+zoo: $(STUDIES) $(FASHION)/train-images-idx3-ubyte.gz ## build the standard zoo and score it: half an hour to an hour on two cores
 	$(BIN)/provray zoo build $(ZOO) --spec standard
 	$(BIN)/provray eval $(ZOO) --out docs/results
 

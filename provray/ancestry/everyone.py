@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -109,12 +108,8 @@ class Everyone:
         )
 
     def _answer(self, seen: Examined) -> Answer:
-        suspect, weights = seen.suspect, seen.suspect.weights
-        same = self._snapshot.same_weights("" if weights is None else weights.weights_digest)
-        itself = self.itself(suspect)
-        if twins := [model for model in same if model not in itself]:
-            bare = replace(suspect, dna=None, gif=None)
-            return copies(bare, self._snapshot, twins[: self._top_k], self._fdr)
+        if twins := self._snapshot.twins(seen.suspect, self.itself(seen.suspect)):
+            return copies(seen.suspect, self._snapshot, twins[: self._top_k], self._fdr)
         return conclude(seen, self._snapshot, self._top_k, self._fdr)
 
 

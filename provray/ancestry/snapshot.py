@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -80,6 +80,11 @@ class Snapshot:
     def same_weights(self, digest: str) -> tuple[str, ...]:
         """Models whose weights are bit-identical to those with this digest."""
         return self.digests.get(digest, ()) if digest else ()
+
+    def twins(self, suspect: Fingerprint, itself: Container[str]) -> list[str]:
+        """Models whose weights are bit-identical to the suspect's; `itself`: its own names."""
+        digest = "" if suspect.weights is None else suspect.weights.weights_digest
+        return [model for model in self.same_weights(digest) if model not in itself]
 
     def candidates(self, suspect: Fingerprint, count: int) -> list[str]:
         """Models worth a full comparison: the `count` nearest by weights, by biases and by behaviour."""

@@ -179,7 +179,8 @@ def nearest(
 def copies(
     suspect: Fingerprint, snapshot: Snapshot, models: Iterable[str], fdr: float = FDR
 ) -> Answer:
-    """The answer for a suspect whose weights are bit-identical to those of these models."""
+    """The answer for a suspect whose weights are bit-identical to those of these models: nothing else is compared."""
+    bare = replace(suspect, dna=None, gif=None)
     said = Evidence(
         "weights",
         "weights digest",
@@ -195,7 +196,7 @@ def copies(
         Candidate(
             other.model,
             other.revision,
-            compare(suspect, other, snapshot.cohorts),
+            compare(bare, other, snapshot.cohorts),
             score=1.0,
             probability=1.0,
             p_value=0.0,
@@ -204,7 +205,7 @@ def copies(
             inherits=True,
             axis="weights",
             relation="copy",
-            direction=direction(suspect, other),
+            direction=direction(bare, other),
             evidence=(said,),
         )
         for other in others

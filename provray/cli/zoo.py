@@ -29,7 +29,7 @@ def build_command(
         str,
         typer.Option(
             help="`small`: some 40 models on digits and news, about a minute on two cores. `standard`: over 800 "
-            "models, also on Fashion-MNIST and with real ones, about an hour."
+            "models, also on Fashion-MNIST and with real ones, up to an hour with its scores."
         ),
     ] = "small",
     workers: Annotated[int, typer.Option(min=1, help="Models made at once.")] = 2,

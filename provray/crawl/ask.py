@@ -123,9 +123,8 @@ class Asker:
         if weights.status != "ok":
             raise BadSuspect(f"{model} is {weights.status}: {weights.reason}")
         itself = self._itself(ref)
-        twins = [m for m in self.snapshot.same_weights(weights.weights_digest) if m not in itself]
-        if twins:
-            suspect = Fingerprint(ref.model, ref.revision, weights)
+        suspect = Fingerprint(ref.model, ref.revision, weights)
+        if twins := self.snapshot.twins(suspect, itself)[:top_k]:
             return self._reply(ref, (weights.space,), copies(suspect, self.snapshot, twins, fdr))
         rows = [weights, *self._behaviour(ref if self._address else local, weights, itself)]
         kinds = {row.kind: row for row in rows if row.status == "ok"}

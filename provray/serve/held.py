@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -98,7 +98,7 @@ class Held:
             near = nearest(suspects, self.snapshot, top_k)
             for suspect, names in zip(suspects, near, strict=True):
                 itself = self._itself(self.catalogue.entries[suspect.model])
-                if self._twins(suspect, itself):
+                if self.snapshot.twins(suspect, itself):
                     continue
                 for fdr in models[suspect.model]:
                     # What fails is tried again by itself, and its failure told.
@@ -237,11 +237,6 @@ class Held:
         """Names of this very model in the index: it is not its own ancestor."""
         return {entry.model, *self.catalogue.at(entry.rows[0].location, entry.revision)}
 
-    def _twins(self, suspect: Fingerprint, itself: Container[str]) -> list[str]:
-        """Models whose weights are bit-identical to the suspect's."""
-        digest = "" if suspect.weights is None else suspect.weights.weights_digest
-        return [model for model in self.snapshot.same_weights(digest) if model not in itself]
-
     def _judged(
         self,
         suspect: Fingerprint,
@@ -252,9 +247,9 @@ class Held:
     ) -> Reply:
         """itself: names of the suspect in the index."""
         left_out, spaces, weights = set(itself), suspect.spaces, suspect.weights
-        twins = self._twins(suspect, left_out)
+        twins = self.snapshot.twins(suspect, left_out)
         if twins and weights is not None:
-            suspect, spaces = replace(suspect, dna=None, gif=None), (weights.space,)
+            spaces = (weights.space,)
             answer = copies(suspect, self.snapshot, twins[:top_k], fdr)
         else:
             answer = judge(suspect, self.snapshot, top_k=top_k, leave_out=left_out, fdr=fdr)

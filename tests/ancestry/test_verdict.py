@@ -316,7 +316,11 @@ def test_equal_digests_are_copies(indexed: Opened) -> None:
     assert original.weights is not None
     assert snapshot.same_weights(original.weights.weights_digest) == ("lab/base",)
     assert snapshot.same_weights("") == ()
+    assert snapshot.twins(original, ()) == ["lab/base"]
+    assert snapshot.twins(original, {"lab/base"}) == []
+    assert snapshot.twins(replace(original, weights=None), ()) == []
     answer = copies(replace(original, model="who/knows"), snapshot, ["lab/base"])
+    assert answer.ancestors[0].scores.dna == answer.ancestors[0].scores.gif == {}
     assert answer.verdict == "copy"
     assert [(a.model, a.relation, a.q_value) for a in answer.ancestors] == [("lab/base", "copy", 0)]
     assert answer.ancestors[0].scores.weights == pytest.approx(1, abs=1e-6)

@@ -64,9 +64,8 @@ def test_every_answer_is_what_the_model_alone_would_get(index: Path, done: BulkS
     for model, row in answers.items():
         (suspect,) = snapshot.profiles([model])
         assert suspect.weights is not None
-        twins = [m for m in snapshot.same_weights(suspect.weights.weights_digest) if m != model]
-        if twins:
-            alone = copies(replace(suspect, dna=None, gif=None), snapshot, twins)
+        if twins := snapshot.twins(suspect, {model}):
+            alone = copies(suspect, snapshot, twins)
         else:
             alone = judge(suspect, snapshot, leave_out=[model])
         assert row["reason"] == ""
