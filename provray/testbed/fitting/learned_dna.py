@@ -2,7 +2,7 @@
 
     python -m provray.testbed.fitting.learned_dna ZOO --out docs/results
 
-ZOO is a built zoo that `provray eval` has indexed; where `benchmarks/theft.py` has measured its classifiers on probes
+ZOO is a built zoo that `provray eval` has indexed; where `benchmarks/verdict.py` has measured its classifiers on probes
 of their own domain as well, theft is asked there too. Writes `learned-dna.json` and `learned-dna.md`.
 """
 
