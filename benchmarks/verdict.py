@@ -34,6 +34,7 @@ from provray.testbed.fitting.verdict import Evidence, read_evidence
 from provray.testbed.scoreboard import verdict_report, verdict_score
 from provray.testbed.scoreboard.lineage_score import Rules, score_lineages
 from provray.testbed.scoreboard.parts import fold_cohorts
+from provray.testbed.scoreboard.score_ranges import score_ranges
 from provray.testbed.scoreboard.verdicts import (
     Outcome,
     Said,
@@ -135,7 +136,7 @@ def measure(zoo: Path, strangers: Path | None, kept: dict[str, Any]) -> dict[str
     error, bins = verdict_score.score_calibration(evidence)
     ways = direction.make_pairs(evidence.fingerprints, evidence.records)
     found |= {
-        "ranges": verdict_score.score_ranges(evidence.pairs),
+        "ranges": score_ranges(evidence),
         "inheritance": verdict_score.score_inheritance(evidence),
         "unseen": verdict_score.score_unseen(evidence),
         "theft": verdict_score.score_theft(evidence.questions),

@@ -17,7 +17,6 @@ from provray.testbed.scoreboard.verdict_score import (
     log_odds,
     score_calibration,
     score_inheritance,
-    score_ranges,
     score_theft,
     score_unseen,
 )
@@ -31,22 +30,6 @@ def test_log_odds_are_above_zero_for_kin_alone(evidence: Evidence) -> None:
     assert odds[asked & ~pairs.kin].max() < 0
     bare = {name: np.full_like(matrix, np.nan) for name, matrix in pairs.parts.items()}
     assert np.isnan(log_odds(replace(pairs, parts=bare), fit_calibration(pairs, [0]))).all()
-
-
-def test_scores_are_told_by_what_two_models_are_to_each_other(evidence: Evidence) -> None:
-    pairs = evidence.pairs
-    found = score_ranges(pairs)
-    assert list(found) == ["weights", "biases", "shared", "lower profile"]
-    kin, start = "ancestor and descendant", "one start, other data"
-    weights, biases = found["weights"], found["biases"]
-    assert weights[start]["low"] > weights["unrelated, one architecture"]["high"]
-    assert biases[kin]["median"] > 2 * biases[start]["median"]
-    assert found["shared"]["unrelated, two architectures"]["high"] == 0
-    for kinds in found.values():
-        assert all(r["low"] <= r["median"] <= r["high"] for r in kinds.values())
-    once = pairs.comparable & np.triu(np.ones_like(pairs.kin), 1)
-    cousins = once & pairs.kin & ~pairs.lineal
-    assert sum(r["pairs"] for r in found["weights"].values()) == once.sum() - cousins.sum()
 
 
 def test_children_outrank_networks_of_the_same_start(evidence: Evidence) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 
 from provray.testbed.fitting.verdict import Evidence
 from provray.testbed.scoreboard.metrics import share
+from provray.testbed.scoreboard.score_ranges import range_lines
+from provray.testbed.scoreboard.tables import table
 from provray.testbed.scoreboard.verdict_score import GROUPS, VERDICT
 from provray.testbed.scoreboard.verdicts import AWAY, INDEXED, Said
 
@@ -119,15 +121,6 @@ def _e(estimate: Mapping[str, float]) -> str:
     return f"{estimate['value']:.3f} [{estimate['low']:.2f}, {estimate['high']:.2f}]"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    return [
-        "| " + " | ".join(head) + " |",
-        "|" + " --- |" * len(head),
-        *("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows),
-        "",
-    ]
-
-
 def page(found: Mapping[str, Any]) -> str:
     """The page in Markdown, hard cases first."""
     p, answers = found["protocol"], found["answers"]
@@ -147,16 +140,16 @@ def page(found: Mapping[str, Any]) -> str:
         "Pairs of a suspect and a model without parents, its own kin away. Sharing: said to share weights, which is "
         "true of one start alone; accepted: said to share learned ones.",
         "",
-        *_table(
+        *table(
             ("pairs", "looked at", "sharing", "accepted"),
             [(kind, c["pairs"], c["sharing"], c["accepted"]) for kind, c in found["twins"].items()],
         ),
-        *_ranges(found),
+        *range_lines(found["ranges"]),
         "## Theft and distillation, on probes of the victim's domain",
         "",
         "By fidelity margin: agreement with the victim minus the best stranger's.",
         "",
-        *_table(
+        *table(
             (
                 "margin",
                 "thieves",
@@ -172,7 +165,7 @@ def page(found: Mapping[str, Any]) -> str:
         ),
         "Accused of theft although the victim is not there:",
         "",
-        *_table(
+        *table(
             ("asked rate", "look-alikes that stole nothing", "thieves, another named"),
             [
                 (limit, _e(a["look-alikes"]), _e(a["thieves, victim away"]))
@@ -188,7 +181,7 @@ def page(found: Mapping[str, Any]) -> str:
         *_inheritance(found),
         "### Architectures left out of the fit",
         "",
-        *_table(
+        *table(
             (
                 "architecture",
                 "children",
@@ -214,7 +207,7 @@ def page(found: Mapping[str, Any]) -> str:
         ),
         "## Whole answers, all of the fold indexed",
         "",
-        *_table(
+        *table(
             (
                 "made by",
                 "asked",
@@ -250,7 +243,7 @@ def page(found: Mapping[str, Any]) -> str:
         "ancestors in the index that are "
         "claimed.",
         "",
-        *_table(
+        *table(
             ("models", "asked rate", "setting", "false discovery rate", "any", "power"),
             [
                 (d["size"], d["rate"], d["setting"], _e(d["fdr"]), _e(d["any"]), _e(d["power"]))
@@ -263,7 +256,7 @@ def page(found: Mapping[str, Any]) -> str:
         f"Expected calibration error {found['calibration']['error']:.3f} (ten bins; each child asked with and "
         f"without its ancestors).",
         "",
-        *_table(
+        *table(
             ("probability said", "right", "questions"),
             [
                 (f"{b['said']:.3f}", f"{b['right']:.3f}", b["count"])
@@ -274,24 +267,6 @@ def page(found: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _ranges(found: Mapping[str, Any]) -> list[str]:
-    rows = [
-        (
-            "" if number else name,
-            kind,
-            r["pairs"],
-            *(f"{r[part]:.2f}" for part in ("low", "median", "high")),
-        )
-        for name, kinds in found["ranges"].items()
-        for number, (kind, r) in enumerate(kinds.items())
-    ]
-    return [
-        "What the scores of inherited weights are, pair by pair, within each fold:",
-        "",
-        *_table(("score", "pairs", "how many", "lowest", "median", "highest"), rows),
-    ]
-
-
 def _inheritance(found: Mapping[str, Any]) -> list[str]:
     rows = []
     for group in (*GROUPS, "all white-box"):
@@ -299,7 +274,7 @@ def _inheritance(found: Mapping[str, Any]) -> list[str]:
             c = cells[group]
             name = f"**{group}** ({c['first']['count']})" if score == VERDICT else ""
             rows.append((name, score, _e(c["hard"]), _e(c["first"]), _e(c["found"]), _e(c["open"])))
-    return _table(
+    return table(
         ("made by", "score", "AUC, hard strangers", "first", "found at 1 %", "AUC, open set"), rows
     )
 
@@ -309,7 +284,7 @@ def _direction_and_lineage(found: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Direction: which of a parent and its child came first",
         "",
-        *_table(
+        *table(
             ("questions", "right, of what is answered", "silent"),
             [
                 ("all", _e(d["folds"]["right"]), _e(d["folds"]["silent"])),
@@ -331,7 +306,7 @@ def _direction_and_lineage(found: Mapping[str, Any]) -> list[str]:
             rows.append(
                 (f"{float(removed):.0%}", part, _e(a["precision"]), _e(a["recall"]), _e(a["f1"]))
             )
-    return [*lines, *_table(("members removed", "what", "precision", "recall", "F1"), rows)]
+    return [*lines, *table(("members removed", "what", "precision", "recall", "F1"), rows)]
 
 
 def write(found: Mapping[str, Any], out: Path) -> None:

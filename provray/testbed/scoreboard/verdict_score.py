@@ -62,34 +62,6 @@ def log_odds(pairs: Pairs, calibration: Calibration) -> Floats:
     return found
 
 
-def score_ranges(pairs: Pairs) -> dict[str, dict[str, dict[str, float]]]:
-    """Number of pairs, lowest, median and highest of each score, by what two models of one fold are to each other."""
-    again = np.array([name.endswith("again") for name in pairs.models])
-    once = pairs.comparable & np.triu(np.ones_like(pairs.kin), 1)
-    apart = once & ~pairs.kin & ~pairs.start
-    kinds = {
-        "unrelated, one architecture": apart & pairs.alike,
-        "unrelated, two architectures": apart & ~pairs.alike,
-        "one start, other data": once & pairs.start & ~(again[:, None] | again),
-        "one start, same data": once & pairs.start & (again[:, None] | again),
-        "ancestor and descendant": once & pairs.lineal,
-    }
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for name in FEATURES:
-        for kind, chosen in kinds.items():
-            scores = pairs.parts[PARTS[name]][chosen]
-            scores = scores[~np.isnan(scores)]
-            if scores.size:
-                low, median, high = np.quantile(scores, (0.0, 0.5, 1.0)).tolist()
-                found.setdefault(name, {})[kind] = {
-                    "pairs": scores.size,
-                    "low": low,
-                    "median": median,
-                    "high": high,
-                }
-    return found
-
-
 def score_inheritance(evidence: Evidence) -> dict[str, dict[str, Cell]]:
     """Cells by score and by group of methods; every fit on the other fold."""
     cases = make_cases(evidence.records)
