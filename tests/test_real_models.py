@@ -91,6 +91,16 @@ def test_look_alikes_are_not_named_each_others_ancestor(
     other = next(c for c in answer.candidates if c.model in ("minilm", "mpnet"))
     assert other.scores.weights is not None
     assert abs(other.scores.weights) < 0.2
+    assert not other.shares
+    assert "shares weights" not in answer.says
+
+
+@pytest.mark.parametrize("child", ["minilm-copy", "minilm-int8", "minilm-pruned50"])
+def test_no_child_is_told_to_share_weights_with_its_parents_look_alike(
+    child: str, replies: dict[str, Reply]
+) -> None:
+    sharing = [c.model for c in replies[child].answer.candidates if c.shares]
+    assert sharing == ["minilm"]
 
 
 @pytest.mark.parametrize(
