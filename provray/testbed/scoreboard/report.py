@@ -13,12 +13,14 @@ from provray.testbed.folders import write_json
 from provray.testbed.scoreboard.baselines import names_of
 from provray.testbed.scoreboard.board import LOGISTIC, NO_WEIGHTS, UNTRAINED, Board
 from provray.testbed.scoreboard.metrics import Estimate
-from provray.testbed.scoreboard.parts import BEHAVIOUR_MEAN, LOWER_PROFILE
+from provray.testbed.scoreboard.parts import BEHAVIOUR_MEAN, LOWER_PROFILE, SHARED_VALUES
 
 POOLED = ("theft that worked", "theft", "white-box", "all")
 #: Scores of the picture and of the table by method; every other one is in the JSON.
 SHOWN = (
     "weights",
+    "biases",
+    SHARED_VALUES,
     LOWER_PROFILE,
     "dna noise@1/6",
     "dna noise@1",
@@ -160,7 +162,8 @@ def _accepted_table(board: Board) -> list[str]:
 
 def _range_table(board: Board) -> list[str]:
     """Lowest, median and highest score of true ancestors by method, and of strangers' best candidates by kind."""
-    shown = [s for s in ("weights", LOWER_PROFILE, BEHAVIOUR_MEAN, LOGISTIC) if s in board.ranges]
+    wanted = ("weights", "biases", LOWER_PROFILE, BEHAVIOUR_MEAN, LOGISTIC)
+    shown = [s for s in wanted if s in board.ranges]
     limits = [" / ".join(f"{v:.2f}" for v in board.thresholds[s]) for s in shown]
     lines = [
         "Lowest, median and highest: of the true ancestor by method, then of the best candidate of strangers by kind.",
@@ -204,7 +207,7 @@ def draw_board(board: Board, path: Path) -> None:
     shown = [s for s in (*SHOWN, *names_of(list(board.cells))) if s in board.cells]
     rows: Sequence[str] = [m for m in (*board.methods, *POOLED) if m in board.cells[shown[0]]]
     values = np.array([[board.cells[s][m].found.value for s in shown] for m in rows])
-    figure, axes = plt.subplots(figsize=(10, 2.2 + 0.235 * len(rows)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(11, 2.2 + 0.235 * len(rows)), layout="constrained")
     axes.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for row, line in enumerate(values):
         for column, value in enumerate(line):

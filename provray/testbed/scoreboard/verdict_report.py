@@ -350,8 +350,9 @@ def _picture(found: Mapping[str, Any], path: Path) -> None:
             np.array([[t[key][k] for t in bands.values()] for k in ("low", "high")]) - y
         )
         middle.errorbar(range(len(bands)), y, spread, marker="o", ms=4, capsize=3, label=label)
-    middle.set_xticks(range(len(bands)), [f"{k}\n({t['count']})" for k, t in bands.items()])
-    middle.set(title="Theft, by fidelity margin (thieves)", ylim=(0, 1.03))
+    ticks = [f"{k.partition(' point')[0]}\n({t['count']})" for k, t in bands.items()]
+    middle.set_xticks(range(len(bands)), ticks)
+    middle.set(title="Theft", xlabel="fidelity margin in points (thieves)", ylim=(0, 1.03))
     middle.legend(fontsize=8)
     names = list(found["inheritance"])
     for place, name in enumerate(names):
