@@ -2,7 +2,8 @@
 
     python benchmarks/fresh_starts.py --seed 1 [--out docs/results/fresh-starts.json]
 
-The families of the standard zoo on Fashion-MNIST under another seed: bases, children of a base, two networks from
+The families of the standard zoo on Fashion-MNIST under another seed: bases, children of a base, one of them disguised
+(its neurons permuted, then trained on; the model in between is thrown away), two networks from
 each base's initial weights, one trained on the same pictures in another order, one on others, and two thieves of each
 base, one of another architecture. Every model is asked about twice, with its kin indexed and away, at several false
 discovery rates. Nothing here was used to fit or to choose anything.
@@ -17,10 +18,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,7 @@ from provray.testbed.zoo_plan import Plan
 from provray.testbed.zoo_vision import (
     ARCHITECTURES,
     compressed,
+    evasions,
     networks,
     same_start,
     thefts,
@@ -48,6 +52,7 @@ from provray.testbed.zoo_vision import (
 RATES = (0.01, 0.05, 0.1, 0.2)
 AGAIN, ELSEWHERE = "same start, same data", "same start, other data"
 ROBBED, OTHERS = "thief and victim", "others"
+CHILDREN, DISGUISED, BETWEEN = "children", "permuted and trained on", ".permuted"
 
 
 def items(seed: int) -> list[Item]:
@@ -57,6 +62,10 @@ def items(seed: int) -> list[Item]:
         for base in networks(plan, "fashion", architecture, longer=0.5):
             trained_children(plan, base, only=("fine-tune", "new-head"))
             compressed(plan, base, only=("int4", "prune-80"))
+            evasions(plan, base, only=("permuted",))
+            trained_children(
+                plan, replace(base, model=f"{base.model}{BETWEEN}"), only=("fine-tune",)
+            )
             same_start(plan, base)
             thefts(plan, base, budgets=(2000,), hard=(False,))
     return plan.items
@@ -79,6 +88,15 @@ def _kind(one: Record, other: Record) -> str:
     return ROBBED if robbed else OTHERS
 
 
+def _child(record: Record) -> tuple[str, Sequence[str]]:
+    """What kind of child a model is (empty: none), and the parents that are looked for."""
+    if not record.parents or record.relation == "stolen":
+        return "", ()
+    if record.parents[0].endswith(BETWEEN):
+        return DISGUISED, [_began(record)]
+    return CHILDREN, record.parents
+
+
 def ask(records: Sequence[Record], snapshot: Snapshot, rate: float) -> Counter[str]:
     """Pairs looked at and claimed, by what they are; children asked about, and whose parent was found."""
     found: Counter[str] = Counter()
@@ -88,6 +106,7 @@ def ask(records: Sequence[Record], snapshot: Snapshot, rate: float) -> Counter[s
     for record in records:
         kin = {m for m, of in family.items() if of == family[record.model]}
         suspect = fingerprints[record.model]
+        kind, parents = _child(record)
         near = judge(suspect, snapshot, leave_out=[record.model], fdr=rate, top_k=len(family))
         away = judge(suspect, snapshot, leave_out=sorted(kin), fdr=rate, top_k=len(family))
         claimed = {c.model for c in away.candidates if c.inherits}
@@ -95,19 +114,22 @@ def ask(records: Sequence[Record], snapshot: Snapshot, rate: float) -> Counter[s
         found["asked without kin"] += 1
         found["asked without kin, any claim"] += bool(claimed)
         for other in family.keys() - kin:
-            kind = _kind(record, named[other])
-            found[f"{kind}: pairs"] += 1
-            found[f"{kind}: said to share weights"] += other in sharing
-            found[f"{kind}: claimed"] += other in claimed
-        if record.parents and record.relation != "stolen":
-            found["children"] += 1
-            found["children, parent claimed"] += any(
-                c.model in record.parents and c.inherits for c in near.candidates
+            pair = _kind(record, named[other])
+            found[f"{pair}: pairs"] += 1
+            found[f"{pair}: said to share weights"] += other in sharing
+            found[f"{pair}: claimed"] += other in claimed
+        if kind:
+            found[kind] += 1
+            found[f"{kind}, parent said to share weights"] += any(
+                c.model in parents and c.shares for c in near.candidates
             )
-            found["children, parent first"] += bool(
-                near.ancestors and near.ancestors[0].model in record.parents
+            found[f"{kind}, parent claimed"] += any(
+                c.model in parents and c.inherits for c in near.candidates
             )
-            found["children, any claim that is no kin"] += any(
+            found[f"{kind}, parent first"] += bool(
+                near.ancestors and near.ancestors[0].model in parents
+            )
+            found[f"{kind}, any claim that is no kin"] += any(
                 c.inherits and c.model not in kin for c in near.candidates
             )
     return found
@@ -119,7 +141,11 @@ def measure(zoo: Path, seed: int) -> dict[str, Any]:
     def told(progress: Progress) -> None:
         print(f"{progress.done}/{progress.total} {progress.model}", file=sys.stderr)
 
-    records = build(zoo, items(seed), workers=2, progress=told)
+    made = build(zoo, items(seed), workers=2, progress=told)
+    records = [record for record in made if not record.model.endswith(BETWEEN)]
+    for record in made:
+        if record not in records:
+            shutil.rmtree(zoo / "indexed" / record.model)
     table = FingerprintTable.create(zoo / "index")
     report = crawl([open_source(str(zoo / "indexed"))], table, pool=PoolSettings(workers=2))
     assert not report.failures, report.failures

@@ -66,7 +66,7 @@ class Network:
         return [
             replace(weights, model_type=self.model_type, modality="image"),
             make_row(self.name, "dna", dict(self.behaviour), scales=_SCALES, **facts),
-            make_row(self.name, "gif", {"mixed@feature_norm": field}, **facts),
+            make_row(self.name, "gif", {"mixed@feature_norm": field}, scales=(0.01,), **facts),
         ]
 
     def fingerprint(self) -> Fingerprint:

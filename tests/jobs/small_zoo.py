@@ -82,13 +82,11 @@ def _row(row: Row, made: Fingerprinter, revision: str) -> Row:
         space, probes = weights_space(made.settings).id, ""
     else:
         space, probes = made.behaviour_id(row.kind, "text"), made.probes["text"]  # type: ignore[arg-type]
-    scales = row.scales if row.kind == "dna" else ()
     return replace(
         row,
         model=_name(row.model),
         revision=revision,
         space=space,
         probes=probes,
-        scales=scales,
         modality="text",
     )

@@ -44,9 +44,8 @@ def rows(network: Network) -> list[Row]:
     }
     found = []
     for row in network.rows():
-        scales = row.scales if row.kind == "dna" else ()
         probes = "" if row.kind == "weights" else made.probes["image"]
-        found.append(replace(row, space=spaces[row.kind], scales=scales, probes=probes))
+        found.append(replace(row, space=spaces[row.kind], probes=probes))
     return found
 
 
