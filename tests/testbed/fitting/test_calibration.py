@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from provray.ancestry.inheritance import OTHER, SAME, SAME_START
-from provray.testbed.fitting.calibration import PARTS, fit_calibration
+from provray.ancestry.inheritance import OTHER, SAME, SAME_START, SHARING
+from provray.testbed.fitting.calibration import fit_calibration
 from provray.testbed.fitting.verdict import Evidence
 
 PATTERNS = {"1111", "1110", "1101", "1100"}
@@ -27,11 +27,12 @@ def test_what_was_learned_is_told_from_a_common_start(evidence: Evidence) -> Non
         start = made.log_odds(pattern, [2.3, biases["0"], 0.0, 0.0])
         assert child > 0 > start, pattern
         assert made.nulls[pattern, SAME_START].pairs == 8 * (4 + 4 + 6)
-    for score in PARTS:
-        for condition in (SAME, OTHER):
-            null = made.nulls[score, condition]
-            assert null.pairs > 300
-            assert (null.condition, null.origin) == (condition, "shipped")
+    wanted = {(score, condition) for condition, scores in SHARING.items() for score in scores}
+    assert {key for key in made.nulls if key[1] != SAME_START} == wanted
+    for score, condition in wanted:
+        null = made.nulls[score, condition]
+        assert null.pairs > 300
+        assert (null.condition, null.origin) == (condition, "shipped")
     kin, away = (
         pairs.parts["biases"][pairs.comparable & (pairs.folds == 1)[:, None] & chosen]
         for chosen in (pairs.lineal, ~pairs.kin & ~pairs.start & pairs.alike)
